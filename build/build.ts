@@ -1,0 +1,105 @@
+import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
+import { chmod, readFile, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import {
+  clientWithoutSideEffects,
+  forgeCodecOnly,
+  stubs,
+  trimmedCalls,
+  trimmedModels,
+} from './trim-client.ts';
+
+/**
+ * Builds the program: dist/podseal.cjs starts it, dist/agent.cjs is the agent, and what only some
+ * calls need stands in files of its own, loaded when used.
+ */
+
+/** Parts that other parts load at run time, by source file. */
+const parts: Readonly<Record<string, string>> = {
+  'commands.ts': './agent.cjs',
+  'help.ts': './help.cjs',
+  'kubeconfig.ts': './kubeconfig.cjs',
+};
+
+/** Held by a test too; the agent stands in every pod. */
+const agentBudgetBytes = 200_000;
+const unwanted = /node_modules\/(undici|openid-client|ws|socks|js-yaml|form-data|tar-fs)\//;
+
+const root = join(import.meta.dirname, '..');
+const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+  version: string;
+};
+
+const separateParts: Plugin = {
+  name: 'separate-parts',
+  setup(builder) {
+    builder.onResolve({ filter: /\.ts$/ }, ({ path, kind }) => {
+      const part = parts[basename(path)];
+      return kind === 'dynamic-import' && part ? { path: part, external: true } : undefined;
+    });
+  },
+};
+
+async function bundle(source: string, target: string, plugins: Plugin[]): Promise<Metafile> {
+  const options: BuildOptions = {
+    absWorkingDir: root,
+    entryPoints: [source],
+    outfile: join('dist', target),
+    bundle: true,
+    platform: 'node',
+    target: 'node22',
+    format: 'cjs',
+    minify: true,
+    legalComments: 'none',
+    metafile: true,
+    logLevel: 'error',
+    // Dynamic imports become require(): no second module loader to start.
+    supported: { 'dynamic-import': false },
+    define: { PODSEAL_VERSION: JSON.stringify(version) },
+    plugins: [separateParts, ...plugins],
+  };
+  const { metafile } = await build(options);
+  if (!metafile) throw new Error(`Cannot check ${target}: esbuild gave no metafile`);
+  return metafile;
+}
+
+await rm(join(root, 'dist'), { recursive: true, force: true });
+await bundle('src/main.ts', 'podseal.cjs', []);
+await bundle('src/cli/help.ts', 'help.cjs', []);
+const agent = await bundle('src/cli/commands.ts', 'agent.cjs', [
+  trimmedModels,
+  trimmedCalls,
+  stubs(),
+  // KubeConfig reads YAML; the agent's part never does.
+  clientWithoutSideEffects,
+  forgeCodecOnly,
+]);
+await bundle('src/kubernetes/kubeconfig.ts', 'kubeconfig.cjs', [
+  trimmedModels,
+  stubs(),
+  clientWithoutSideEffects,
+  forgeCodecOnly,
+]);
+await chmod(join(root, 'dist/podseal.cjs'), 0o755);
+
+if (process.argv.includes('--sizes')) {
+  const by: Record<string, number> = {};
+  for (const [input, { bytesInOutput }] of Object.entries(
+    Object.values(agent.outputs)[0]?.inputs ?? {},
+  )) {
+    const owner = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? 'podseal';
+    by[owner] = (by[owner] ?? 0) + bytesInOutput;
+  }
+  console.table(by);
+}
+const found = Object.keys(agent.inputs).filter(
+  (input) =>
+    unwanted.test(input) &&
+    (Object.values(agent.outputs)[0]?.inputs[input]?.bytesInOutput ?? 0) > 0,
+);
+if (found.length > 0)
+  throw new Error(`Cannot ship dist/agent.cjs: it contains ${found.join(', ')}`);
+const { size } = await stat(join(root, 'dist/agent.cjs'));
+if (size > agentBudgetBytes)
+  throw new Error(`Cannot ship dist/agent.cjs: ${size} bytes, the budget is ${agentBudgetBytes}`);
+console.error(`dist/agent.cjs: ${size} bytes of at most ${agentBudgetBytes}`);

@@ -1,0 +1,218 @@
+import { asPodsealError, PodsealError } from '../errors.ts';
+import { missingNames, type SubjectNames } from '../identity/subject-names.ts';
+import { retryAt } from '../renewal/retry-at.ts';
+import { earlier, later } from '../runtime/clock.ts';
+import { doorbell, type Doorbell } from '../runtime/doorbell.ts';
+import { announceIssued } from './init.ts';
+import { look, namesToAskFor, refuseHopeless, type Look } from './look.ts';
+import { obtain } from './obtain.ts';
+import { planIssuance, type Plan, type Reason, type Since } from './plan.ts';
+import { refreshTrust } from './refresh-trust.ts';
+import { reportMetrics } from './report-metrics.ts';
+import { statusOf, type Status } from './status.ts';
+import { type AgentConfig, type AgentWorld } from './world.ts';
+
+/** Files are looked at this often even when no watcher says anything (subPath mounts, no inotify left). */
+const lookAgainMs = 60_000;
+/** After expiry, one last quick attempt before the container restarts and starts clean. */
+const lastAttemptMs = 10_000;
+
+export interface Watch {
+  /** To be called when a file of the sources changed; publishes changed trust at once. */
+  sourcesChanged(): void;
+  /** For the probes. */
+  status(): Status;
+  /** Runs until `stop` (then it returns) or until it must not go on (then it throws). */
+  run(stop: AbortSignal): Promise<void>;
+}
+
+/** What the loop remembers between two looks. */
+interface Memory {
+  since: Since;
+  failures: number;
+  notBefore: Date;
+  /** The certificate that this process saw valid and that must not expire unnoticed. */
+  validUntil: Date | undefined;
+  /** The attempt under way. */
+  attempt: { readonly names: SubjectNames; readonly controller: AbortController } | undefined;
+}
+
+/** The sidecar: keeps a certificate for the names of now on the volume, and the bundle of now beside it. */
+export function watchCertificate(config: AgentConfig, world: AgentWorld): Watch {
+  const bell = doorbell();
+  const memory: Memory = {
+    since: { namesMissing: undefined, untrusted: undefined },
+    failures: 0,
+    notBefore: new Date(0),
+    validUntil: undefined,
+    attempt: undefined,
+  };
+  return {
+    sourcesChanged() {
+      const seen = lookAndTend(config, world, memory);
+      abandonOutdated(seen, memory);
+      bell.ring();
+    },
+    status() {
+      const seen = look(world);
+      return statusOf(seen.current, namesToAskFor(seen), seen.trust.bundle, world.clock.now());
+    },
+    async run(stop) {
+      refuseHopeless(look(world), world.sources);
+      while (!stop.aborted) await oneRound({ config, world, memory, bell, stop });
+    },
+  };
+}
+
+interface Round {
+  readonly config: AgentConfig;
+  readonly world: AgentWorld;
+  readonly memory: Memory;
+  readonly bell: Doorbell;
+  readonly stop: AbortSignal;
+}
+
+async function oneRound(round: Round): Promise<void> {
+  const { config, world, memory, stop } = round;
+  const seen = lookAndTend(config, world, memory);
+  const now = world.clock.now();
+  const names = namesToAskFor(seen);
+  if (!names) {
+    const why = seen.names.kind === 'unknown' ? seen.names.why : '';
+    world.log('info', 'names.unknown', `Waiting for the names of the pod: ${why}`);
+    return nap(round, later(now, lookAgainMs));
+  }
+  const { current, renewAnnotation } = seen;
+  const plan = planIssuance({ current, names, renewAnnotation, since: memory.since, now });
+  const until = nextAttempt(plan, memory);
+  if (plan.kind === 'wait' || until > now)
+    return nap(round, earlier(until, memory.validUntil ?? until));
+  await tryToObtain(round, names, plan.reason);
+  if (stop.aborted) return;
+}
+
+/** Expiry is not waited out by a back-off: it gets its last attempt at once. */
+function nextAttempt(plan: Plan, memory: Memory): Date {
+  if (plan.kind === 'wait') return plan.until;
+  return plan.reason === 'expired' && memory.validUntil ? memory.validUntil : memory.notBefore;
+}
+
+async function nap({ world, bell, stop }: Round, until: Date): Promise<void> {
+  const { signal, release } = bell.nextRing(stop);
+  await world.clock.sleepUntil(earlier(until, later(world.clock.now(), lookAgainMs)), signal);
+  release();
+}
+
+async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): Promise<void> {
+  const { config, world, memory, stop } = round;
+  const startedAt = world.clock.now();
+  const { validUntil } = memory;
+  const hasExpired = validUntil !== undefined && startedAt >= validUntil;
+  if (hasExpired)
+    world.log(
+      'error',
+      'certificate.expired',
+      'The certificate has expired; the application may be serving it',
+      {
+        notAfter: validUntil.toISOString(),
+      },
+    );
+  const limit = hasExpired ? lastAttemptMs : config.timeoutMs;
+  const giveUpAt = later(startedAt, limit);
+  const controller = new AbortController();
+  const end = (): void => controller.abort();
+  stop.addEventListener('abort', end, { once: true });
+  memory.attempt = { names, controller };
+  try {
+    const until = hasExpired ? giveUpAt : earlier(giveUpAt, validUntil ?? giveUpAt);
+    const leaf = await obtain({ names, giveUpAt: until, stop: controller.signal }, config, world);
+    memory.failures = 0;
+    memory.notBefore = new Date(0);
+    memory.since = { namesMissing: undefined, untrusted: undefined };
+    const seconds = (world.clock.now().getTime() - startedAt.getTime()) / 1000;
+    world.metrics.add('podseal_issuance_duration_seconds_sum', seconds);
+    announceIssued(leaf, reason, world);
+  } catch (thrown) {
+    if (!controller.signal.aborted) failed(round, asPodsealError(thrown));
+  } finally {
+    stop.removeEventListener('abort', end);
+    memory.attempt = undefined;
+  }
+}
+
+/** Notes the failure and when to try again; throws when the certificate has expired meanwhile. */
+function failed({ world, memory }: Round, error: PodsealError): void {
+  const now = world.clock.now();
+  const { validUntil } = memory;
+  world.metrics.add('podseal_issuance_failures_total', 1, { code: error.code });
+  if (validUntil && now >= validUntil)
+    throw new PodsealError(
+      error.code,
+      `Cannot keep the certificate fresh: it expired at ${validUntil.toISOString()}. ${error.message}`,
+      { ...(error.hint === undefined ? {} : { hint: error.hint }), cause: error },
+    );
+  memory.failures += 1;
+  const fraction = world.random.fraction();
+  memory.notBefore = retryAt({
+    error,
+    failures: memory.failures,
+    now,
+    expiresAt: validUntil,
+    fraction,
+  });
+  world.log('warn', 'issuance.failed', error.message, {
+    code: error.code,
+    hint: error.hint,
+    again: memory.notBefore.toISOString(),
+  });
+}
+
+/** Looks at the world, publishes changed trust, notes since when something is wrong, reports it. */
+function lookAndTend(config: AgentConfig, world: AgentWorld, memory: Memory): Look {
+  const first = look(world);
+  const seen = tendTrust(first, config, world) ? look(world) : first;
+  const now = world.clock.now();
+  const status = statusOf(seen.current, namesToAskFor(seen), seen.trust.bundle, now);
+  const since = {
+    namesMissing: status.missing.length > 0 ? (memory.since.namesMissing ?? now) : undefined,
+    untrusted: status.untrusted === undefined ? undefined : (memory.since.untrusted ?? now),
+  };
+  if (since.untrusted && !memory.since.untrusted)
+    world.log(
+      'warn',
+      'chain.untrusted',
+      `The chain on the volume no longer verifies: ${status.untrusted ?? ''}`,
+    );
+  if (since.namesMissing && !memory.since.namesMissing)
+    world.log('info', 'names.missing', 'The pod has new names', { names: status.missing });
+  memory.since = since;
+  if (seen.current.kind === 'usable' && !status.expired)
+    memory.validUntil = seen.current.set.leaf.validity.notAfter;
+  reportMetrics(seen, status, world);
+  return seen;
+}
+
+/** A trust file that is broken, or a volume that cannot be written, must not end the sidecar. */
+function tendTrust(seen: Look, config: AgentConfig, world: AgentWorld): boolean {
+  for (const { path, why } of seen.trust.unusable)
+    world.log(
+      'warn',
+      'trust.unusable',
+      `Trust file ${path} gives nothing: ${why}; what it gave before stays`,
+      { path },
+    );
+  try {
+    return refreshTrust(seen, config, world);
+  } catch (thrown) {
+    const error = asPodsealError(thrown);
+    world.log('error', 'trust.unpublished', error.message, { code: error.code, hint: error.hint });
+    return false;
+  }
+}
+
+/** A request that is pending for hours must not keep a new name waiting: it is asked for anew. */
+function abandonOutdated(seen: Look, memory: Memory): void {
+  const names = namesToAskFor(seen);
+  if (!memory.attempt || !names) return;
+  if (missingNames(memory.attempt.names, names).length > 0) memory.attempt.controller.abort();
+}

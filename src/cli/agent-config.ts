@@ -1,0 +1,306 @@
+import { isAbsolute, resolve, sep } from 'node:path';
+import { type AgentConfig } from '../agent/world.ts';
+import { PodsealError } from '../errors.ts';
+import { dnsNameProblem, isDnsLabel } from '../identity/dns-name.ts';
+import { readIpAddress } from '../identity/ip-address.ts';
+import { clusterDomainOf, hostAndSubdomainOf } from '../identity/pod-files.ts';
+import {
+  nameForms,
+  shortFormsAreSafe,
+  type NamingSettings,
+  type Pod,
+} from '../identity/wanted-names.ts';
+import { readText } from '../node/pod-files.ts';
+import { type ListenAddress } from '../node/web-server.ts';
+import { keyAlgorithms } from '../pki/key-pair.ts';
+import { parseDurationMs } from '../runtime/duration.ts';
+import { logLevels, type LogLevel } from '../telemetry/log.ts';
+import { volumeFormats } from '../volume/payload.ts';
+import { settingsReader, type SettingsReader } from './read-settings.ts';
+import { podFacts, type SettingName, unknownSettings } from './settings.ts';
+
+/** Everything that the environment says, checked. */
+export interface Settings {
+  readonly agent: AgentConfig;
+  readonly pod: Pod;
+  readonly naming: NamingSettings;
+  /** PODSEAL_SERVICES; undefined when it is not set. */
+  readonly services: readonly string[] | undefined;
+  readonly servicesFile: string | undefined;
+  readonly podInfoDirectory: string;
+  readonly trustFiles: readonly string[];
+  readonly directory: string;
+  readonly serviceAccountDirectory: string;
+  readonly kubeconfig: string | undefined;
+  /** Undefined: off. */
+  readonly listen: ListenAddress | undefined;
+  readonly logLevel: LogLevel;
+  readonly warnings: readonly string[];
+}
+
+/** What commands need of the settings: `names` and `inspect` do without an API server. */
+export interface SystemFiles {
+  readonly hosts: string | undefined;
+  readonly resolvConf: string | undefined;
+}
+
+export function systemFiles(): SystemFiles {
+  return { hosts: readText('/etc/hosts'), resolvConf: readText('/etc/resolv.conf') };
+}
+
+/** Throws CONFIG_INVALID or IDENTITY_INCOMPLETE with every problem, one per line. */
+export function readSettings(environment: NodeJS.ProcessEnv, files: SystemFiles): Settings {
+  const reader = settingsReader(environment);
+  const missing = podFacts
+    .filter((fact) => fact.needed && reader.text(fact.name) === undefined)
+    .map((fact) => `${fact.name} is not set (downward API: ${fact.fieldPath})`);
+  const pod = readPod(reader, files);
+  const naming = readNaming(reader, pod, files);
+  const directory = reader.read('PODSEAL_DIR', absolutePath);
+  const settings: Settings = {
+    agent: readAgent(reader, pod.uid),
+    pod,
+    naming,
+    services: readServiceNames(reader),
+    servicesFile: reader.text('PODSEAL_SERVICES_FILE'),
+    podInfoDirectory: reader.read('PODSEAL_POD_INFO_DIR', absolutePath),
+    trustFiles: readTrustPaths(reader, directory),
+    directory,
+    serviceAccountDirectory: reader.read('PODSEAL_SERVICE_ACCOUNT_DIR', absolutePath),
+    kubeconfig: reader.text('KUBECONFIG'),
+    listen: reader.read('PODSEAL_LISTEN', listenAddress),
+    logLevel: reader.oneOf('PODSEAL_LOG_LEVEL', logLevels),
+    warnings: unknownSettings(environment),
+  };
+  refuse([...reader.problems, ...missing], missing.length > 0 && reader.problems.length === 0);
+  return settings;
+}
+
+/** The volume's directory alone, for `podseal inspect`. */
+export function readDirectory(environment: NodeJS.ProcessEnv): string {
+  const reader = settingsReader(environment);
+  const directory = reader.read('PODSEAL_DIR', absolutePath);
+  refuse(reader.problems, false);
+  return directory;
+}
+
+function refuse(problems: readonly string[], isIdentity: boolean): void {
+  if (problems.length === 0) return;
+  const [first = '', ...more] = problems;
+  const list =
+    more.length === 0 ? first : `${problems.length} problems\n  ${problems.join('\n  ')}`;
+  if (isIdentity)
+    throw new PodsealError('IDENTITY_INCOMPLETE', `Cannot tell who the pod is: ${list}`, {
+      hint: 'Add env entries with valueFrom.fieldRef.fieldPath to the container; examples/by-hand/pod.yaml has them all.',
+    });
+  throw new PodsealError('CONFIG_INVALID', `Cannot use the settings: ${list}`, {
+    hint: 'podseal help settings lists every setting.',
+  });
+}
+
+function absolutePath(text: string): string {
+  if (!isAbsolute(text)) throw new Error('is not an absolute path');
+  return resolve(text);
+}
+
+function readAgent(reader: SettingsReader, podUid: string): AgentConfig {
+  const formats = reader.someOf('PODSEAL_FORMATS', volumeFormats);
+  return {
+    podUid,
+    signerName: reader.read('PODSEAL_SIGNER_NAME', signerName),
+    keyAlgorithm: reader.oneOf('PODSEAL_KEY_ALGORITHM', keyAlgorithms),
+    lifetimeMs: reader.read('PODSEAL_LIFETIME', durationFrom('10m')),
+    timeoutMs: reader.read('PODSEAL_TIMEOUT', durationFrom('1s')),
+    withCommonName: reader.flag('PODSEAL_COMMON_NAME'),
+    payload: {
+      keyMode: reader.read('PODSEAL_KEY_MODE', keyMode),
+      formats,
+      storePassword: readStorePassword(reader, formats.includes('pkcs12')),
+    },
+  };
+}
+
+/** The API's own rule (kubernetes-facts 1.1): one slash, a domain of two labels or more, a path. */
+function signerName(text: string): string {
+  const [domain = '', path = '', ...more] = text.split('/');
+  const isFine =
+    more.length === 0 &&
+    domain.split('.').length >= 2 &&
+    domain.split('.').every(isDnsLabel) &&
+    path.split('.').every(isDnsLabel) &&
+    text.length <= 571;
+  if (!isFine) throw new Error('is not a signer name of the form example.com/name');
+  return text;
+}
+
+function durationFrom(minimum: string): (text: string) => number {
+  const minimumMs = parseDurationMs(minimum) ?? 0;
+  return (text) => {
+    const ms = parseDurationMs(text);
+    if (ms === undefined) throw new Error('is not a duration like 24h, 90m or 30s');
+    if (ms < minimumMs) throw new Error(`is shorter than ${minimum}`);
+    // The API's field is a signed 32-bit number of seconds.
+    if (ms > 2 ** 31 * 1000 - 1000) throw new Error('is longer than 68 years');
+    return ms;
+  };
+}
+
+function keyMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new Error('is not an octal mode like 0400, 0440 or 0444');
+  const mode = parseInt(text, 8);
+  if ((mode & 0o400) === 0) throw new Error('does not let the owner read');
+  if ((mode & 0o333) !== 0)
+    throw new Error('lets somebody write or execute; only read bits are useful');
+  return mode;
+}
+
+function readStorePassword(reader: SettingsReader, isNeeded: boolean): string {
+  const name: SettingName = 'PODSEAL_STORE_PASSWORD_FILE';
+  const path = reader.text(name);
+  if (isNeeded && path === undefined)
+    reader.problems.push(`${name} is not set, and PODSEAL_FORMATS asks for pkcs12`);
+  if (!isNeeded && path !== undefined)
+    reader.problems.push(`${name} is set, and PODSEAL_FORMATS does not ask for pkcs12`);
+  if (!isNeeded || path === undefined) return '';
+  const password = readText(path)?.replace(/\r?\n$/, '');
+  if (password === undefined || password.length < 6)
+    reader.problems.push(
+      `${name}: ${JSON.stringify(path)} cannot be read or holds fewer than 6 characters (Java's minimum)`,
+    );
+  return password ?? '';
+}
+
+function listenAddress(text: string): ListenAddress | undefined {
+  if (text === 'off') return undefined;
+  const [, bracketed, plain, port] =
+    /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain ?? '';
+  if (
+    port === undefined ||
+    Number(port) > 65_535 ||
+    (host !== '' && 'problem' in readIpAddress(host))
+  )
+    throw new Error('is not an address like :9809, 127.0.0.1:9809 or [::1]:9809, nor off');
+  return { host: host === '' ? undefined : host, port: Number(port) };
+}
+
+function readServiceNames(reader: SettingsReader): readonly string[] | undefined {
+  const names = reader.list('PODSEAL_SERVICES');
+  for (const name of names ?? [])
+    if (!isDnsLabel(name))
+      reader.problems.push(
+        `PODSEAL_SERVICES: ${JSON.stringify(name)} is not the name of a Service in the pod's own namespace`,
+      );
+  return names;
+}
+
+function readTrustPaths(reader: SettingsReader, directory: string): readonly string[] {
+  const name: SettingName = 'PODSEAL_TRUST_FILES';
+  const paths = reader.read(name, (text) =>
+    text
+      .split(',')
+      .map((path) => path.trim())
+      .filter((path) => path !== ''),
+  );
+  for (const path of paths) {
+    if (!isAbsolute(path))
+      reader.problems.push(`${name}: ${JSON.stringify(path)} is not an absolute path`);
+    if (resolve(path).startsWith(directory + sep))
+      reader.problems.push(
+        `${name}: ${JSON.stringify(path)} is inside PODSEAL_DIR, which Podseal writes itself`,
+      );
+  }
+  return paths;
+}
+
+function readPod(reader: SettingsReader, files: SystemFiles): Pod {
+  const fact = (name: (typeof podFacts)[number]['name']): string | undefined => reader.text(name);
+  const namespace = fact('POD_NAMESPACE') ?? '';
+  const fromHosts =
+    files.hosts === undefined ? undefined : hostAndSubdomainOf(files.hosts, namespace);
+  const label = (name: 'POD_HOSTNAME' | 'POD_SUBDOMAIN' | 'POD_NAMESPACE', value?: string) => {
+    if (value !== undefined && !isDnsLabel(value))
+      reader.problems.push(`${name}: ${JSON.stringify(value)} is not a DNS label`);
+    return value;
+  };
+  label('POD_NAMESPACE', fact('POD_NAMESPACE'));
+  return {
+    name: fact('POD_NAME') ?? '',
+    namespace,
+    uid: fact('POD_UID') ?? '',
+    serviceAccount: fact('SERVICE_ACCOUNT') ?? '',
+    ipAddresses: podAddresses(reader),
+    hostname: label('POD_HOSTNAME', fact('POD_HOSTNAME') ?? fromHosts?.hostname),
+    subdomain: label('POD_SUBDOMAIN', fact('POD_SUBDOMAIN') ?? fromHosts?.subdomain),
+  };
+}
+
+/** Dual stack from POD_IPS; a hostNetwork pod's addresses are its node's and are left out. */
+function podAddresses(reader: SettingsReader): readonly string[] {
+  const addresses = (name: 'POD_IP' | 'POD_IPS' | 'HOST_IPS'): string[] =>
+    (reader.text(name) ?? '')
+      .split(',')
+      .filter((text) => text !== '')
+      .flatMap((text) => {
+        const read = readIpAddress(text.trim());
+        if ('address' in read) return [read.address];
+        reader.problems.push(`${name}: ${JSON.stringify(text)}: ${read.problem}`);
+        return [];
+      });
+  const hosts = addresses('HOST_IPS');
+  const all = new Set([...addresses('POD_IPS'), ...addresses('POD_IP')]);
+  return [...all].filter((address) => !hosts.includes(address));
+}
+
+function readNaming(reader: SettingsReader, pod: Pod, files: SystemFiles): NamingSettings {
+  const found =
+    files.resolvConf === undefined ? undefined : clusterDomainOf(files.resolvConf, pod.namespace);
+  const clusterDomain = (
+    reader.text('PODSEAL_CLUSTER_DOMAIN') ??
+    found ??
+    'cluster.local'
+  ).toLowerCase();
+  const problem =
+    clusterDomain === 'svc'
+      ? 'names under it would read as names of other namespaces'
+      : dnsNameProblem(clusterDomain);
+  if (problem !== undefined)
+    reader.problems.push(`PODSEAL_CLUSTER_DOMAIN: ${JSON.stringify(clusterDomain)}: ${problem}`);
+  const trustDomain = reader.text('PODSEAL_TRUST_DOMAIN') ?? clusterDomain;
+  if (!/^[a-z0-9._-]{1,255}$/.test(trustDomain))
+    reader.problems.push(
+      `PODSEAL_TRUST_DOMAIN: ${JSON.stringify(trustDomain)} is not a SPIFFE trust domain (lower-case letters, digits, dots, hyphens, underscores)`,
+    );
+  const forms = reader.someOf('PODSEAL_NAME_FORMS', nameForms);
+  const asksShort = forms.includes('svc') || forms.includes('svc.ns');
+  if (asksShort && !shortFormsAreSafe(pod.namespace, clusterDomain))
+    reader.problems.push(
+      `PODSEAL_NAME_FORMS: short forms in namespace ${JSON.stringify(pod.namespace)} would read as names of other namespaces`,
+    );
+  return {
+    clusterDomain,
+    trustDomain,
+    forms,
+    extraDnsNames: extraDnsNames(reader),
+    extraIpAddresses: extraIpAddresses(reader),
+  };
+}
+
+function extraDnsNames(reader: SettingsReader): readonly string[] {
+  return (reader.list('PODSEAL_DNS_NAMES') ?? []).map((given) => {
+    const name = given.toLowerCase();
+    const problem = dnsNameProblem(name);
+    if (problem !== undefined)
+      reader.problems.push(`PODSEAL_DNS_NAMES: ${JSON.stringify(given)}: ${problem}`);
+    return name;
+  });
+}
+
+function extraIpAddresses(reader: SettingsReader): readonly string[] {
+  return (reader.list('PODSEAL_IP_ADDRESSES') ?? []).flatMap((given) => {
+    const read = readIpAddress(given);
+    if ('address' in read) return [read.address];
+    reader.problems.push(`PODSEAL_IP_ADDRESSES: ${JSON.stringify(given)}: ${read.problem}`);
+    return [];
+  });
+}

@@ -1,0 +1,218 @@
+import { parseArgs } from 'node:util';
+import { inspectionText, inspectVolume } from '../agent/inspect.ts';
+import { runInit } from '../agent/init.ts';
+import { namesTable } from '../agent/names-table.ts';
+import { watchCertificate, type Watch } from '../agent/watch.ts';
+import { type AgentWorld } from '../agent/world.ts';
+import { asPodsealError, errorCodes, PodsealError } from '../errors.ts';
+import { diskVolume } from '../node/disk-volume.ts';
+import { serveHttp, type Answer, type ListenAddress } from '../node/web-server.ts';
+import { readDirectory, readSettings, systemFiles } from './agent-config.ts';
+import { agentSources, composeAgent, watchedFiles } from './compose.ts';
+import { errorText, writeTerminationMessage } from './report.ts';
+import { nearest } from './settings.ts';
+
+/** One call of the program. */
+export interface Call {
+  readonly args: readonly string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly stop: AbortSignal;
+  readonly version: string;
+  print(text: string): void;
+}
+
+interface Options {
+  readonly positionals: readonly string[];
+  readonly asJson: boolean;
+}
+
+/** Resolves to the exit code; throws PodsealErrors. */
+type Run = (call: Call, options: Options) => Promise<number> | number;
+
+const commands: Readonly<Record<string, Run>> = { init, watch, names, inspect, help };
+
+/** Runs the command that the arguments name and returns the exit code; errors are reported here. */
+export async function run(call: Call): Promise<number> {
+  const [name = 'help'] = call.args;
+  const isDaemon = name === 'init' || name === 'watch';
+  try {
+    return await dispatch(call);
+  } catch (thrown) {
+    const error = asPodsealError(thrown);
+    if (isDaemon) writeTerminationMessage(error);
+    process.stderr.write(isDaemon ? failureLine(error) : errorText(error));
+    return errorCodes[error.code].exitCode;
+  }
+}
+
+function failureLine(error: PodsealError): string {
+  const { code, message, hint } = error;
+  const line = {
+    time: new Date().toISOString(),
+    level: 'error',
+    event: 'command.failed',
+    message,
+    code,
+    hint,
+  };
+  return `${JSON.stringify(line)}\n`;
+}
+
+async function dispatch(call: Call): Promise<number> {
+  const { values, positionals } = parsed(call.args);
+  const [name, ...rest] = positionals;
+  if (values.version) {
+    call.print(`podseal ${call.version}\n`);
+    return 0;
+  }
+  if (values.help || name === undefined) {
+    return help(call, { positionals: name === undefined ? [] : [name], asJson: false });
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (!command)
+    throw usageError(
+      `Cannot run ${JSON.stringify(name)}: there is no such command; did you mean ${nearest(name, Object.keys(commands))}?`,
+    );
+  const limit = name === 'inspect' || name === 'help' ? 1 : 0;
+  if (rest.length > limit)
+    throw usageError(`Cannot run ${name}: unexpected argument ${JSON.stringify(rest[limit])}`);
+  return await command(call, { positionals: rest, asJson: values.output === 'json' });
+}
+
+function usageError(message: string): PodsealError {
+  return new PodsealError('USAGE', message, { hint: 'podseal --help shows the commands.' });
+}
+
+function parsed(args: readonly string[]) {
+  try {
+    const result = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean' },
+        output: { type: 'string', short: 'o' },
+      },
+    });
+    const { output } = result.values;
+    if (output !== undefined && output !== 'json')
+      throw usageError(`Cannot print as ${JSON.stringify(output)}: the only other form is json`);
+    return result;
+  } catch (error) {
+    if (error instanceof PodsealError) throw error;
+    throw usageError(
+      `Cannot read the arguments: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+async function init(call: Call): Promise<number> {
+  const settings = readSettings(call.environment, systemFiles());
+  const world = await composeAgent(settings, call.environment, call.stop);
+  warn(settings.warnings, world);
+  await runInit(settings.agent, world, call.stop);
+  return 0;
+}
+
+async function watch(call: Call): Promise<number> {
+  const settings = readSettings(call.environment, systemFiles());
+  const world = await composeAgent(settings, call.environment, call.stop);
+  warn(settings.warnings, world);
+  world.metrics.set('podseal_build_info', 1, { version: call.version });
+  const agent = watchCertificate(settings.agent, world);
+  if (settings.listen) await serve(settings.listen, agent, world, call.stop);
+  // Loaded here, so that init does not pay for it.
+  const { watchFiles } = await import('../node/watch-files.ts');
+  watchFiles(watchedFiles(settings), agent.sourcesChanged, call.stop, (why) =>
+    world.log(
+      'warn',
+      'files.unwatched',
+      `Cannot watch files by notification: ${why}; they are polled`,
+    ),
+  );
+  await agent.run(call.stop);
+  world.log('info', 'command.stopped', 'Stopped as told');
+  return 0;
+}
+
+function warn(warnings: readonly string[], world: AgentWorld): void {
+  for (const warning of warnings) world.log('warn', 'settings.unknown', warning);
+}
+
+async function serve(
+  listen: ListenAddress,
+  agent: Watch,
+  world: AgentWorld & { readonly metrics: { text(): string } },
+  stop: AbortSignal,
+): Promise<void> {
+  const text = (status: number, body: string): Answer => ({
+    status,
+    contentType: 'text/plain; charset=utf-8',
+    body,
+  });
+  const port = await serveHttp(
+    listen,
+    (path) => {
+      if (path === '/healthz') return text(200, 'ok\n');
+      if (path === '/readyz') {
+        const { ready, reasons } = agent.status();
+        return text(ready ? 200 : 503, `${[ready ? 'ok' : 'not ready', ...reasons].join('\n')}\n`);
+      }
+      if (path === '/metrics') {
+        const { ready } = agent.status();
+        world.metrics.set('podseal_ready', ready ? 1 : 0);
+        return {
+          status: 200,
+          contentType: 'text/plain; version=0.0.4; charset=utf-8',
+          body: world.metrics.text(),
+        };
+      }
+      return text(404, 'there are /healthz, /readyz and /metrics\n');
+    },
+    stop,
+  );
+  world.log('info', 'probes.listening', 'Serving /healthz, /readyz and /metrics', { port });
+}
+
+function names(call: Call, options: Options): number {
+  const settings = readSettings(call.environment, systemFiles());
+  for (const warning of settings.warnings) process.stderr.write(`warning: ${warning}\n`);
+  const reading = agentSources(settings).names();
+  if (reading.kind === 'unknown')
+    throw new PodsealError(
+      reading.unconfigured ? 'IDENTITY_INCOMPLETE' : 'NAMES_UNKNOWN',
+      `Cannot tell the names of the pod: ${reading.why}`,
+      {
+        hint: 'Set PODSEAL_SERVICES, or mount services.json and set PODSEAL_SERVICES_FILE, or annotate the pod with podseal.dev/services.',
+      },
+    );
+  const { source, names: wanted } = reading;
+  call.print(
+    options.asJson
+      ? `${JSON.stringify({ source, names: wanted }, undefined, 2)}\n`
+      : namesTable(wanted),
+  );
+  return 0;
+}
+
+function inspect(call: Call, options: Options): number {
+  const directory = options.positionals[0] ?? readDirectory(call.environment);
+  const volume = diskVolume(directory);
+  const state = { published: volume.read(), pending: volume.readPending() };
+  const inspection = inspectVolume(directory, state, new Date());
+  call.print(
+    options.asJson ? `${JSON.stringify(inspection, undefined, 2)}\n` : inspectionText(inspection),
+  );
+  return inspection.usable ? 0 : 1;
+}
+
+async function help(call: Call, options: Options): Promise<number> {
+  const [topic] = options.positionals;
+  // The longest texts of the program, and never needed in a pod.
+  const { helpFor } = await import('./help.ts');
+  const text = helpFor(topic);
+  if (text === undefined)
+    throw usageError(`Cannot explain ${JSON.stringify(topic)}: it is no command`);
+  call.print(text);
+  return 0;
+}

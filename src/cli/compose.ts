@@ -1,0 +1,100 @@
+import { type AgentSources, type AgentWorld } from '../agent/world.ts';
+import { PodsealError } from '../errors.ts';
+import { ownServices } from '../identity/service-source.ts';
+import { wantedNames } from '../identity/wanted-names.ts';
+import { type ApiEndpoint } from '../kubernetes/api-endpoint.ts';
+import { inClusterEndpoint } from '../kubernetes/in-cluster.ts';
+import { apiSigningRequests } from '../kubernetes/signing-requests.ts';
+import { diskVolume } from '../node/disk-volume.ts';
+import { jsonLog } from '../node/json-log.ts';
+import { generateKey } from '../node/key-generator.ts';
+import { annotationsPath, labelsPath, readDownwardMap, readServices } from '../node/pod-files.ts';
+import { metricsRegistry } from '../node/prometheus-text.ts';
+import { retryWith } from '../node/retry.ts';
+import { systemClock } from '../node/system-clock.ts';
+import { systemRandom } from '../node/system-random.ts';
+import { readTrustFiles } from '../node/trust-files.ts';
+import { type Settings } from './agent-config.ts';
+
+/** Introduces the adapters to the programs; no other file may import them. */
+export async function composeAgent(
+  settings: Settings,
+  environment: NodeJS.ProcessEnv,
+  stop: AbortSignal,
+): Promise<AgentWorld & { readonly metrics: ReturnType<typeof metricsRegistry> }> {
+  const metrics = metricsRegistry();
+  const endpoint = await apiEndpoint(settings, environment);
+  return {
+    clock: systemClock,
+    random: systemRandom,
+    retry: retryWith(systemClock),
+    generateKey,
+    requests: apiSigningRequests(endpoint, stop, (method, status) =>
+      metrics.add('podseal_api_requests_total', 1, { method, status: String(status) }),
+    ),
+    sources: agentSources(settings),
+    volume: diskVolume(settings.directory),
+    log: jsonLog((line) => process.stderr.write(line), settings.logLevel),
+    metrics,
+  };
+}
+
+/** What the pod's mounted files say, read anew at each call. */
+export function agentSources(settings: Settings): AgentSources {
+  const { podInfoDirectory, servicesFile, pod, naming } = settings;
+  const annotation = (name: string): string | undefined =>
+    readDownwardMap(annotationsPath(podInfoDirectory))?.get(name);
+  return {
+    names() {
+      const promised = annotation('podseal.dev/services');
+      const promisedNames = promised
+        ?.split(',')
+        .map((name) => name.trim())
+        .filter((name) => name !== '');
+      const labels = readDownwardMap(labelsPath(podInfoDirectory));
+      const given = settings.services ?? promisedNames;
+      const own = ownServices({
+        setting: settings.services,
+        annotation: promisedNames,
+        labels,
+        file: readServices(servicesFile, labels, given ?? []),
+      });
+      if (own.kind === 'unknown') return own;
+      return { kind: 'known', names: wantedNames(pod, own.services, naming), source: own.source };
+    },
+    trust: () => readTrustFiles(settings.trustFiles),
+    renewAnnotation: () => annotation('podseal.dev/renew'),
+  };
+}
+
+/** The files that say something new when they change. */
+export function watchedFiles(settings: Settings): readonly string[] {
+  const { podInfoDirectory, servicesFile, trustFiles } = settings;
+  return [
+    ...trustFiles,
+    labelsPath(podInfoDirectory),
+    annotationsPath(podInfoDirectory),
+    ...(servicesFile === undefined ? [] : [servicesFile]),
+  ];
+}
+
+async function apiEndpoint(
+  settings: Settings,
+  environment: NodeJS.ProcessEnv,
+): Promise<ApiEndpoint> {
+  if (settings.kubeconfig !== undefined) {
+    // Its own bundle, loaded only outside the cluster.
+    const { kubeconfigEndpoint } = await import('../kubernetes/kubeconfig.ts');
+    return kubeconfigEndpoint(settings.kubeconfig);
+  }
+  const host = environment['KUBERNETES_SERVICE_HOST'];
+  const port = environment['KUBERNETES_SERVICE_PORT'] ?? '443';
+  if (host) return inClusterEndpoint(host, port, settings.serviceAccountDirectory);
+  throw new PodsealError(
+    'CONFIG_INVALID',
+    'Cannot find the API server: neither KUBERNETES_SERVICE_HOST nor KUBECONFIG is set',
+    {
+      hint: 'Kubernetes sets the first in every pod; outside a cluster set KUBECONFIG.',
+    },
+  );
+}

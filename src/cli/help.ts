@@ -1,0 +1,95 @@
+import { agentSettings, type SettingName } from './settings.ts';
+
+/** What each setting is for. README has the same table, and a test compares the two. */
+export const settingsHelpTexts: Readonly<Record<SettingName, string>> = {
+  PODSEAL_SIGNER_NAME: 'Signer name of the signing requests.',
+  PODSEAL_DIR: 'Directory that the application reads: tls.key, tls.crt, ca.crt.',
+  PODSEAL_SERVICES:
+    'Services that the pod belongs to, comma-separated; set and empty: none. First source of names.',
+  PODSEAL_SERVICES_FILE:
+    'A mounted services.json; Services whose selector matches the labels of the pod are its own. Last source of names, after the annotation podseal.dev/services.',
+  PODSEAL_POD_INFO_DIR: 'Directory with the downward API files labels and annotations.',
+  PODSEAL_DNS_NAMES: 'Extra DNS names, comma-separated; the approver decides by policy.',
+  PODSEAL_IP_ADDRESSES: 'Extra IP addresses, comma-separated; the approver decides by policy.',
+  PODSEAL_NAME_FORMS:
+    'Further forms of Service names to ask for: svc.ns, svc, pod (comma-separated).',
+  PODSEAL_CLUSTER_DOMAIN: 'DNS domain of the cluster.',
+  PODSEAL_TRUST_DOMAIN:
+    'Trust domain of the identity URI spiffe://TRUST_DOMAIN/ns/NS/sa/SERVICE_ACCOUNT.',
+  PODSEAL_COMMON_NAME: 'true: the first DNS name of at most 64 characters is the common name too.',
+  PODSEAL_KEY_ALGORITHM: 'ECDSAP256, ECDSAP384, ED25519, RSA2048, RSA3072 or RSA4096.',
+  PODSEAL_KEY_MODE:
+    'Permission bits of files that hold the private key: octal, readable by the owner.',
+  PODSEAL_LIFETIME: 'Lifetime to ask for, at least 10m; a signer may issue shorter.',
+  PODSEAL_TRUST_FILES: 'PEM files of trusted roots, comma-separated; ca.crt is their union.',
+  PODSEAL_FORMATS:
+    'Further files, comma-separated: combined (tls-combined.pem), pkcs12 (keystore.p12, truststore.p12).',
+  PODSEAL_STORE_PASSWORD_FILE:
+    'File with the password of the PKCS#12 stores; needed with the format pkcs12.',
+  PODSEAL_TIMEOUT:
+    'Longest wait of one attempt; the next one resumes the same request. Hours where people approve.',
+  PODSEAL_SERVICE_ACCOUNT_DIR: 'Directory with token and ca.crt for the API server.',
+  PODSEAL_LISTEN: 'Address of /healthz, /readyz and /metrics of podseal watch, or off.',
+  PODSEAL_LOG_LEVEL: 'debug, info, warn or error.',
+};
+
+const usage = `Podseal gives a pod a TLS certificate for exactly the names it serves, and keeps it fresh.
+
+Usage: podseal COMMAND
+
+In a pod:
+  init            obtain one certificate, then exit (init container)
+  watch           obtain, renew, follow names and trust until told to stop (sidecar)
+
+For people:
+  names           print each name the pod would ask for, and where it comes from
+  inspect [DIR]   print what is on the volume; exit 1 when an application could not use it
+  help settings   print every setting (environment variables)
+
+Options:
+  -o, --output json   names and inspect: JSON instead of a table
+  -h, --help          this text, or that of a command
+      --version       the version
+
+Exit codes: 0 done, 1 not usable (inspect), 64 wrong usage, 69 API unreachable, 71 cannot listen,
+73 volume not writable, 75 try again later, 76 certificate not acceptable, 77 denied or forbidden,
+78 settings. docs/operations.md explains each error.
+`;
+
+const commandHelp: Readonly<Record<string, string>> = {
+  init: `Usage: podseal init
+
+Obtains one certificate and exits 0 once a usable key, chain and trust bundle for the names of now
+are on the volume. Resumes the request of an earlier run. Settings: podseal help settings
+`,
+  watch: `Usage: podseal watch
+
+Keeps the certificate fresh until SIGTERM. Serves /healthz, /readyz and /metrics on PODSEAL_LISTEN.
+Exits non-zero after the certificate expired and could not be renewed. Settings: podseal help settings
+`,
+  names: `Usage: podseal names [-o json]
+
+Prints each DNS name, address and URI that the pod would ask for, and where each comes from.
+Talks to nobody.
+`,
+  inspect: `Usage: podseal inspect [DIR] [-o json]
+
+Prints what is on the volume: names, issuer, validity, days left, whether key and chain fit. DIR is
+PODSEAL_DIR by default. Exits 1 when an application could not use it.
+`,
+};
+
+export function helpFor(command: string | undefined): string | undefined {
+  if (command === undefined) return usage;
+  if (command === 'settings') return settingsHelp();
+  return commandHelp[command];
+}
+
+function settingsHelp(): string {
+  const rows = Object.entries(settingsHelpTexts).map(([name, text]) => {
+    const fallback = agentSettings[name as SettingName];
+    const shown = fallback === '' ? '' : ` (default: ${fallback})`;
+    return `  ${name}\n      ${text}${shown}`;
+  });
+  return `Settings of init, watch and names (environment variables):\n${rows.join('\n')}\n`;
+}

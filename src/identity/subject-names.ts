@@ -1,0 +1,21 @@
+/** What a certificate says about whom it belongs to: its subject alternative names. */
+export interface SubjectNames {
+  /** Lower case, without trailing dot. */
+  readonly dnsNames: readonly string[];
+  /** Canonical text (RFC 5952). */
+  readonly ipAddresses: readonly string[];
+  readonly uris: readonly string[];
+}
+
+export const noNames: SubjectNames = { dnsNames: [], ipAddresses: [], uris: [] };
+
+/** All names as one list, in the order in which they stand in a certificate. */
+export function allNames(names: SubjectNames): readonly string[] {
+  return [...names.dnsNames, ...names.ipAddresses, ...names.uris];
+}
+
+/** The names that `wanted` has and `held` lacks. */
+export function missingNames(held: SubjectNames, wanted: SubjectNames): readonly string[] {
+  const has = new Set(allNames(held));
+  return allNames(wanted).filter((name) => !has.has(name));
+}

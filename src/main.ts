@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+import process from 'node:process';
+
+/**
+ * V8 flags of the sidecar: without them its memory doubles over a thousand renewals (docs/adr/0004).
+ * They have no effect once V8 runs and are refused in NODE_OPTIONS, so the process starts itself anew
+ * in place (same pid); other commands are over too soon to gain.
+ */
+const sidecarFlags = [
+  '--lite-mode',
+  '--max-semi-space-size=1',
+  '--max-old-space-size=32',
+  '--v8-pool-size=1',
+];
+
+declare const PODSEAL_VERSION: string;
+
+const args = process.argv.slice(2);
+const program = process.argv[1] ?? '';
+const needsFlags = args[0] === 'watch' && !process.execArgv.includes('--lite-mode');
+
+if (needsFlags && typeof process.execve === 'function') {
+  process.execve(
+    process.execPath,
+    [process.execPath, ...sidecarFlags, ...process.execArgv, program, ...args],
+    process.env as Record<string, string>,
+  );
+}
+
+const stopping = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.once(signal, () => {
+    stopping.abort();
+    // Whatever hangs on must not make the kubelet wait.
+    setTimeout(() => process.exit(), 800).unref();
+  });
+
+void import('./cli/commands.ts').then(async ({ run }) => {
+  process.exitCode = await run({
+    args,
+    environment: process.env,
+    stop: stopping.signal,
+    version: PODSEAL_VERSION,
+    print: (text) => process.stdout.write(text),
+  });
+  // A keep-alive connection to the API server would hold the process for its idle time.
+  if (process.exitCode !== 0 || stopping.signal.aborted || args[0] === 'init') process.exit();
+});

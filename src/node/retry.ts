@@ -1,0 +1,36 @@
+import pRetry from 'p-retry';
+import { asPodsealError, errorCodes } from '../errors.ts';
+import { type Clock, earlier, later } from '../runtime/clock.ts';
+import { type Retry } from '../runtime/retry.ts';
+
+/** Retries what heals by itself: 250 ms doubling to 15 s, each between one and two times that. */
+export function retryWith(clock: Clock): Retry {
+  return async (attempt, { giveUpAt, stop }) => {
+    let last: unknown;
+    try {
+      return await pRetry(attempt, {
+        retries: Infinity,
+        minTimeout: 250,
+        maxTimeout: 15_000,
+        factor: 2,
+        randomize: true,
+        signal: stop,
+        shouldRetry: ({ error }) => {
+          const { code } = asPodsealError(error);
+          return (
+            errorCodes[code].again === 'soon' && code !== 'API_CONFLICT' && clock.now() < giveUpAt
+          );
+        },
+        onFailedAttempt: async ({ error }) => {
+          last = error;
+          const { retryAfterMs = 0 } = asPodsealError(error);
+          const until = earlier(later(clock.now(), retryAfterMs), giveUpAt);
+          await clock.sleepUntil(until, stop);
+        },
+      });
+    } catch (error) {
+      // Being asked to stop during a pause must not hide what went wrong.
+      throw stop.aborted && last !== undefined ? last : error;
+    }
+  };
+}

@@ -1,0 +1,3 @@
+import { type Random } from '../runtime/random.ts';
+
+export const systemRandom: Random = { fraction: () => Math.random() };
