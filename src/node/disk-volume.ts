@@ -86,7 +86,7 @@ function publish(to: Publisher, files: readonly VolumeFile[], receipt: Receipt):
   const set = fs.mkdtempSync(path(`..${timestamp(now)}.`));
   try {
     for (const file of files) writeFile(fs, join(set, file.name), file.content, file.mode);
-    writeFile(fs, join(set, receiptFile), JSON.stringify(receipt), 0o400);
+    writeFile(fs, join(set, receiptFile), JSON.stringify(receipt), 0o444);
     // The application may run under another uid; the files' own modes say what it may read.
     fs.chmodSync(set, 0o755);
     // Links first: on the first publish they dangle, and the swap makes all files appear at once.

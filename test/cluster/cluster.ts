@@ -1,0 +1,64 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { attachControlPlane, startControlPlane, type Part } from './control-plane.ts';
+import { cacheDirectory } from './binaries.ts';
+
+const usage = `Usage: npm run cluster -- COMMAND
+
+  up                        start etcd, kube-apiserver and kube-controller-manager on loopback
+  down                      end them and remove their files
+  env                       print: export KUBECONFIG=...
+  restart PART [kill|term]  end a part (etcd, kube-apiserver, kube-controller-manager), start it again
+`;
+
+const directory = process.env['PODSEAL_CLUSTER_DIR'] ?? join(cacheDirectory(), 'run');
+const say = (line: string): void => console.error(`cluster: ${line}`);
+
+async function main(args: readonly string[]): Promise<number> {
+  const [command, part = '', how = 'term'] = args;
+  switch (command) {
+    case 'up':
+      if (part !== '') return wrong(`unknown option ${part}`);
+      (await startControlPlane({ directory, say })).api.close();
+      say('for kubectl: eval "$(npm run --silent cluster -- env)"');
+      return 0;
+    case 'down':
+      if (!existsSync(join(directory, 'state.json'))) {
+        say('not up');
+        return 0;
+      }
+      await attachControlPlane(directory).down();
+      say('down, nothing left behind');
+      return 0;
+    case 'env': {
+      const plane = attachControlPlane(directory);
+      console.log(`export KUBECONFIG=${plane.kubeconfig}`);
+      plane.api.close();
+      return 0;
+    }
+    case 'restart': {
+      const parts: readonly string[] = ['etcd', 'kube-apiserver', 'kube-controller-manager'];
+      if (!parts.includes(part) || (how !== 'kill' && how !== 'term')) return wrong('restart what?');
+      const plane = attachControlPlane(directory);
+      await plane.faults.stop(part as Part, how);
+      await plane.faults.start(part as Part);
+      plane.api.close();
+      say(`${part} restarted`);
+      return 0;
+    }
+    default:
+      return wrong(command === undefined ? '' : `unknown command ${command}`);
+  }
+}
+
+function wrong(why: string): number {
+  console.error(`${why === '' ? '' : `error: ${why}\n`}${usage}`);
+  return 64;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
