@@ -14,6 +14,8 @@ export type Part = 'etcd' | 'kube-apiserver' | 'kube-controller-manager';
 
 /** A real Kubernetes API for the tests. */
 export interface ControlPlane {
+  /** Where its files are; undefined for an existing cluster. */
+  readonly directory: string | undefined;
   readonly serverUrl: string;
   /** The API server's CA, PEM. */
   readonly caPem: string;
@@ -120,6 +122,7 @@ export function existingCluster(): ControlPlane {
   config.loadFromFile(path);
   const { caData, caFile, server = '' } = config.getCurrentCluster() ?? {};
   return {
+    directory: undefined,
     serverUrl: server,
     caPem: caData ? Buffer.from(caData, 'base64').toString() : readFileSync(caFile ?? '', 'utf8'),
     kubeconfig: path,
@@ -142,6 +145,7 @@ function handle(directory: string, state: State, admin: string): ControlPlane {
   const [program = '', ...first] = state.kubectl;
   const cache = ['--kubeconfig', admin, '--cache-dir', join(directory, 'kubectl-cache')];
   return {
+    directory,
     serverUrl: state.serverUrl,
     caPem: pki('ca.crt'),
     kubeconfig: admin,
