@@ -19,10 +19,11 @@ const parts: Readonly<Record<string, string>> = {
   'commands.ts': './agent.cjs',
   'help.ts': './help.cjs',
   'kubeconfig.ts': './kubeconfig.cjs',
+  'watch-files.ts': './watch-files.cjs',
 };
 
-/** Held by a test too; the agent stands in every pod. */
-const agentBudgetBytes = 200_000;
+/** Of all that `podseal watch` loads in a pod: the agent stands in every pod. A test holds it too. */
+const agentBudgetBytes = 200 * 1024;
 const unwanted = /node_modules\/(undici|openid-client|ws|socks|js-yaml|form-data|tar-fs)\//;
 
 const root = join(import.meta.dirname, '..');
@@ -80,26 +81,31 @@ await bundle('src/kubernetes/kubeconfig.ts', 'kubeconfig.cjs', [
   clientWithoutSideEffects,
   forgeCodecOnly,
 ]);
+const watching = await bundle('src/node/watch-files.ts', 'watch-files.cjs', []);
 await chmod(join(root, 'dist/podseal.cjs'), 0o755);
 
 if (process.argv.includes('--sizes')) {
   const by: Record<string, number> = {};
-  for (const [input, { bytesInOutput }] of Object.entries(
-    Object.values(agent.outputs)[0]?.inputs ?? {},
-  )) {
-    const owner = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? 'podseal';
-    by[owner] = (by[owner] ?? 0) + bytesInOutput;
-  }
+  for (const { outputs } of [agent, watching])
+    for (const [input, { bytesInOutput }] of Object.entries(
+      Object.values(outputs)[0]?.inputs ?? {},
+    )) {
+      const owner = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? 'podseal';
+      by[owner] = (by[owner] ?? 0) + bytesInOutput;
+    }
   console.table(by);
 }
-const found = Object.keys(agent.inputs).filter(
-  (input) =>
-    unwanted.test(input) &&
-    (Object.values(agent.outputs)[0]?.inputs[input]?.bytesInOutput ?? 0) > 0,
-);
+const found = Object.entries(Object.values(agent.outputs)[0]?.inputs ?? {})
+  .filter(([input, { bytesInOutput }]) => unwanted.test(input) && bytesInOutput > 0)
+  .map(([input]) => input);
 if (found.length > 0)
   throw new Error(`Cannot ship dist/agent.cjs: it contains ${found.join(', ')}`);
-const { size } = await stat(join(root, 'dist/agent.cjs'));
-if (size > agentBudgetBytes)
-  throw new Error(`Cannot ship dist/agent.cjs: ${size} bytes, the budget is ${agentBudgetBytes}`);
-console.error(`dist/agent.cjs: ${size} bytes of at most ${agentBudgetBytes}`);
+const sizes = await Promise.all(
+  ['podseal.cjs', 'agent.cjs', 'watch-files.cjs'].map(
+    async (file) => (await stat(join(root, 'dist', file))).size,
+  ),
+);
+const total = sizes.reduce((sum, size) => sum + size, 0);
+if (total > agentBudgetBytes)
+  throw new Error(`Cannot ship the agent: ${total} bytes, the budget is ${agentBudgetBytes}`);
+console.error(`build: the agent has ${total} bytes of at most ${agentBudgetBytes}`);

@@ -31,7 +31,9 @@ try {
       PODSEAL_TEST_OUTPUT: output,
     },
   });
-  const code = await new Promise<number>((resolve) => child.on('close', (exit) => resolve(exit ?? 1)));
+  const code = await new Promise<number>((resolve) =>
+    child.on('close', (exit) => resolve(exit ?? 1)),
+  );
   const leaks = secretsIn(output);
   for (const leak of leaks) say(leak);
   process.exitCode = leaks.length > 0 ? 1 : code;

@@ -19,9 +19,17 @@ export function look(world: Pick<AgentWorld, 'volume' | 'sources'>): Look {
   return {
     current: readCurrent(published),
     names: world.sources.names(),
-    trust: nextBundle(bundleFrom(published?.caCrt), world.sources.trust()),
+    trust: trustNow(world, published),
     renewAnnotation: world.sources.renewAnnotation(),
   };
+}
+
+/** The bundle of now, for who needs nothing else. */
+export function trustNow(
+  world: Pick<AgentWorld, 'volume' | 'sources'>,
+  published = world.volume.read(),
+): TrustReading {
+  return nextBundle(bundleFrom(published?.caCrt), world.sources.trust());
 }
 
 /** The published bundle is the memory of trust: it outlives this container. */

@@ -13,8 +13,9 @@ import { sha256Hex } from '../pki/signature.ts';
 import { earlier, later } from '../runtime/clock.ts';
 import { formatDuration } from '../runtime/duration.ts';
 import { payload } from '../volume/payload.ts';
+import { readCurrent } from '../volume/current.ts';
 import { type PendingRequest } from '../volume/volume.ts';
-import { look } from './look.ts';
+import { trustNow } from './look.ts';
 import { type AgentConfig, type AgentWorld } from './world.ts';
 
 /** One attempt. */
@@ -85,7 +86,7 @@ function isResumable(
   if (missingNames(left.names, attempt.names).length > 0) return false;
   try {
     const { publicKeyDer } = keyPairFromPem(left.keyPem);
-    const { current } = look(world);
+    const current = readCurrent(world.volume.read());
     // Published, and stopped before the pending request was cleared.
     return !(current.kind === 'usable' && current.set.leaf.publicKeyDer.equals(publicKeyDer));
   } catch {
@@ -221,9 +222,8 @@ function publishIssued(
   world: AgentWorld,
 ): Certificate {
   const now = world.clock.now();
-  const seen = look(world);
   try {
-    const { bundle } = seen.trust;
+    const { bundle } = trustNow(world);
     const chain = acceptChain(chainPem, {
       requestName: pending.name,
       publicKeyDer: keyPairFromPem(pending.keyPem).publicKeyDer,
@@ -235,7 +235,7 @@ function publishIssued(
     world.volume.publish(payload(pending.keyPem, chain, bundle, config.payload), {
       requestName: pending.name,
       receivedAt: now.toISOString(),
-      renewAnnotation: seen.renewAnnotation,
+      renewAnnotation: world.sources.renewAnnotation(),
     });
     world.volume.clearPending();
     const [leaf] = chain;

@@ -1,5 +1,5 @@
 import { asPodsealError, PodsealError } from '../errors.ts';
-import { missingNames, type SubjectNames } from '../identity/subject-names.ts';
+import { missingNames, sameNames, type SubjectNames } from '../identity/subject-names.ts';
 import { retryAt } from '../renewal/retry-at.ts';
 import { earlier, later } from '../runtime/clock.ts';
 import { doorbell, type Doorbell } from '../runtime/doorbell.ts';
@@ -30,7 +30,9 @@ export interface Watch {
 interface Memory {
   since: Since;
   failures: number;
+  /** No attempt before; other names than those that failed need not wait for it. */
   notBefore: Date;
+  failedFor: SubjectNames | undefined;
   /** The certificate that this process saw valid and that must not expire unnoticed. */
   validUntil: Date | undefined;
   /** The attempt under way. */
@@ -44,6 +46,7 @@ export function watchCertificate(config: AgentConfig, world: AgentWorld): Watch 
     since: { namesMissing: undefined, untrusted: undefined },
     failures: 0,
     notBefore: new Date(0),
+    failedFor: undefined,
     validUntil: undefined,
     attempt: undefined,
   };
@@ -84,16 +87,20 @@ async function oneRound(round: Round): Promise<void> {
   }
   const { current, renewAnnotation } = seen;
   const plan = planIssuance({ current, names, renewAnnotation, since: memory.since, now });
-  const until = nextAttempt(plan, memory);
+  const until = nextAttempt(plan, names, memory);
   if (plan.kind === 'wait' || until > now)
     return nap(round, earlier(until, memory.validUntil ?? until));
   await tryToObtain(round, names, plan.reason);
   if (stop.aborted) return;
 }
 
-/** Expiry is not waited out by a back-off: it gets its last attempt at once. */
-function nextAttempt(plan: Plan, memory: Memory): Date {
+/**
+ * Expiry is not waited out by a back-off: it gets its last attempt at once. Nor are other names than
+ * those that were just denied: the sources were read again, and this is what is provable now.
+ */
+function nextAttempt(plan: Plan, names: SubjectNames, memory: Memory): Date {
   if (plan.kind === 'wait') return plan.until;
+  if (memory.failedFor && !sameNames(names, memory.failedFor)) return new Date(0);
   return plan.reason === 'expired' && memory.validUntil ? memory.validUntil : memory.notBefore;
 }
 
@@ -128,12 +135,13 @@ async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): P
     const leaf = await obtain({ names, giveUpAt: until, stop: controller.signal }, config, world);
     memory.failures = 0;
     memory.notBefore = new Date(0);
+    memory.failedFor = undefined;
     memory.since = { namesMissing: undefined, untrusted: undefined };
     const seconds = (world.clock.now().getTime() - startedAt.getTime()) / 1000;
     world.metrics.add('podseal_issuance_duration_seconds_sum', seconds);
     announceIssued(leaf, reason, world);
   } catch (thrown) {
-    if (!controller.signal.aborted) failed(round, asPodsealError(thrown));
+    if (!controller.signal.aborted) failed(round, names, asPodsealError(thrown));
   } finally {
     stop.removeEventListener('abort', end);
     memory.attempt = undefined;
@@ -141,7 +149,7 @@ async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): P
 }
 
 /** Notes the failure and when to try again; throws when the certificate has expired meanwhile. */
-function failed({ world, memory }: Round, error: PodsealError): void {
+function failed({ world, memory }: Round, names: SubjectNames, error: PodsealError): void {
   const now = world.clock.now();
   const { validUntil } = memory;
   world.metrics.add('podseal_issuance_failures_total', 1, { code: error.code });
@@ -152,6 +160,7 @@ function failed({ world, memory }: Round, error: PodsealError): void {
       { ...(error.hint === undefined ? {} : { hint: error.hint }), cause: error },
     );
   memory.failures += 1;
+  memory.failedFor = names;
   const fraction = world.random.fraction();
   memory.notBefore = retryAt({
     error,

@@ -7,12 +7,13 @@ import { agentSettings, type SettingName } from './settings.ts';
  */
 export interface SettingsReader {
   readonly problems: string[];
-  /** Undefined when the variable is not set; an empty value counts as not set unless `keepEmpty`. */
-  text(name: string, options?: { readonly keepEmpty: boolean }): string | undefined;
+  /** The value without blanks around it; undefined when the variable is not set or empty. */
+  text(name: string): string | undefined;
   /** The value or fallback, through `parse`; `parse` throws an Error whose message says what is expected. */
   read<T>(name: SettingName, parse: (text: string) => T): T;
   /** A comma-separated list without blanks and empty members; undefined when not set. */
   list(name: SettingName): readonly string[] | undefined;
+  /** One of the allowed words, in whatever case. */
   oneOf<T extends string>(name: SettingName, allowed: readonly T[]): T;
   /** Members of `allowed`, in its order. */
   someOf<T extends string>(name: SettingName, allowed: readonly T[]): readonly T[];
@@ -21,61 +22,59 @@ export interface SettingsReader {
 
 export function settingsReader(environment: NodeJS.ProcessEnv): SettingsReader {
   const problems: string[] = [];
-  const given = env.from(environment);
-  const text: SettingsReader['text'] = (name, options) => {
-    const value = given.get(name).asString()?.trim();
-    return value === '' && !options?.keepEmpty ? undefined : value;
-  };
-  const fallbackOf = (name: SettingName): string => agentSettings[name];
-  const settled = <T>(name: SettingName, read: (source: typeof given) => T): T => {
+  const text = (name: string): string | undefined => environment[name]?.trim() || undefined;
+  const read = <T>(name: SettingName, parse: (value: string) => T): T => {
+    const fallback = agentSettings[name];
+    const value = text(name);
+    if (value === undefined) return parse(fallback);
     try {
-      return read(text(name) === undefined ? env.from({ [name]: fallbackOf(name) }) : given);
+      return parse(value);
     } catch (error) {
-      const why = error instanceof Error ? error.message.replace(/^env-var: /, '') : String(error);
-      problems.push(
-        why.startsWith(`"${name}"`) ? why.replaceAll('"', '').replace(name, `${name}:`) : why,
-      );
-      return read(env.from({ [name]: fallbackOf(name) }));
+      const why = error instanceof Error ? error.message : String(error);
+      problems.push(`${name}: ${JSON.stringify(value)} ${why}`);
+      return parse(fallback);
     }
+  };
+  // One variable at a time: each call of env-var builds all of its twenty-odd accessors.
+  const variable = (value: string) => env.from({ value }).get('value').required();
+  const list = (name: SettingName): readonly string[] | undefined => {
+    if (environment[name] === undefined) return undefined;
+    if (text(name) === undefined) return [];
+    const members = variable(environment[name]).asArray();
+    return members.map((member) => member.trim()).filter((member) => member !== '');
   };
   return {
     problems,
     text,
-    read: (name, parse) =>
-      settled(name, (source) => {
-        const value = source.get(name).required().asString().trim();
-        try {
-          return parse(value);
-        } catch (error) {
-          throw new Error(
-            `${name}: ${JSON.stringify(value)} ${error instanceof Error ? error.message : String(error)}`,
-            { cause: error },
-          );
-        }
+    read,
+    list,
+    oneOf: (name, allowed) =>
+      read(name, (value) => {
+        const same = allowed.find((each) => each.toLowerCase() === value.toLowerCase());
+        return (
+          same ??
+          worded(() => variable(value).asEnum([...allowed]), `is none of ${allowed.join(', ')}`)
+        );
       }),
-    list(name) {
-      if (text(name, { keepEmpty: true }) === undefined) return undefined;
-      const members = given.get(name).default('').asArray();
-      return members.map((member) => member.trim()).filter((member) => member !== '');
-    },
-    oneOf(name, allowed) {
-      const value = text(name);
-      const found = allowed.find((each) => each.toLowerCase() === value?.toLowerCase());
-      if (found !== undefined) return found;
-      return settled(name, (source) =>
-        source
-          .get(name)
-          .required()
-          .asEnum([...allowed]),
-      );
-    },
     someOf(name, allowed) {
-      const asked = this.list(name) ?? [];
+      const asked = list(name) ?? [];
       for (const member of asked)
         if (!allowed.includes(member as (typeof allowed)[number]))
           problems.push(`${name}: ${JSON.stringify(member)} is none of ${allowed.join(', ')}`);
       return allowed.filter((each) => asked.includes(each));
     },
-    flag: (name) => settled(name, (source) => source.get(name).required().asBoolStrict()),
+    flag: (name) =>
+      read(name, (value) =>
+        worded(() => variable(value).asBoolStrict(), 'is neither true nor false'),
+      ),
   };
+}
+
+/** env-var's finding in our own words: its text names a variable that is not the reader's. */
+function worded<T>(parse: () => T, why: string): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw new Error(why, { cause });
+  }
 }

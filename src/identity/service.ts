@@ -25,16 +25,26 @@ export function selects(service: Service, labels: ReadonlyMap<string, string>): 
 export function parseServiceLine(line: string): Service | undefined {
   const text = line.trim().replace(/^\[/, '').replace(/\]$/, '').replace(/,$/, '').trim();
   if (text === '') return undefined;
-  const value: unknown = JSON.parse(text);
-  if (typeof value !== 'object' || value === null) throw new Error('it is not an object');
-  const { name, selector, clusterIPs, headless } = value as Record<string, unknown>;
-  if (typeof name !== 'string' || !isDnsLabel(name)) throw new Error('its name is no Service name');
+  const value = parseObject(text);
+  const { name, selector, clusterIPs, headless } = value;
+  if (typeof name !== 'string' || !isDnsLabel(name))
+    throw new Error(`${JSON.stringify(name)} is no name of a Service`);
   return {
     name,
     selector: readSelector(selector),
     clusterIPs: readClusterIPs(clusterIPs),
     headless: headless === true,
   };
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // Said below.
+  }
+  throw new Error(`this line is not a JSON object: ${JSON.stringify(text.slice(0, 80))}`);
 }
 
 function readSelector(value: unknown): Record<string, string> {

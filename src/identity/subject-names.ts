@@ -19,3 +19,8 @@ export function missingNames(held: SubjectNames, wanted: SubjectNames): readonly
   const has = new Set(allNames(held));
   return allNames(wanted).filter((name) => !has.has(name));
 }
+
+/** Whether both have the same names, in whatever order. */
+export function sameNames(a: SubjectNames, b: SubjectNames): boolean {
+  return missingNames(a, b).length === 0 && missingNames(b, a).length === 0;
+}

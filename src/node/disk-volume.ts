@@ -54,8 +54,16 @@ export function diskVolume(
       throw unwritable(directory, what, error);
     }
   };
+  let last: { readonly key: string; readonly set: PublishedSet } | undefined;
   return {
-    read: () => readSet(path, fs),
+    read() {
+      // A set is never changed once it is published; removed files show in the directory's time.
+      const name = currentSet(path, fs);
+      const key = name && `${name} ${String(tryTo(() => fs.lstatSync(path(name)).mtimeMs))}`;
+      if (name === undefined || key === undefined) return undefined;
+      if (last?.key !== key) last = { key, set: readSet(name, path, fs) };
+      return last.set;
+    },
     publish: (files, receipt) =>
       guarded('publish to', () => publish({ path, fs, now: now() }, files, receipt)),
     readPending: () => readPending(path(pendingFile), fs),
@@ -155,9 +163,7 @@ function currentSet(path: PathOf, fs: FileSystem): string | undefined {
   return tryTo(() => fs.lstatSync(path(target)))?.isDirectory() ? target : undefined;
 }
 
-function readSet(path: PathOf, fs: FileSystem): PublishedSet | undefined {
-  const set = currentSet(path, fs);
-  if (set === undefined) return undefined;
+function readSet(set: string, path: PathOf, fs: FileSystem): PublishedSet {
   const read = (name: string): Buffer | undefined => tryTo(() => readNoFollow(fs, path(set, name)));
   return {
     tlsKey: read('tls.key'),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseDownwardMap } from '../identity/pod-files.ts';
 import { parseServiceLine, selects, type Service } from '../identity/service.ts';
 import { type ServiceSources } from '../identity/service-source.ts';
-import { readLines } from './read-lines.ts';
+import { linesWith } from './lines-with.ts';
 
 /** The text of a file, or undefined when it cannot be read. */
 export function readText(path: string): string | undefined {
@@ -34,8 +34,9 @@ export function annotationsPath(podInfoDirectory: string): string {
 }
 
 /**
- * The Services of services.json that select a pod with these labels or are named; the others are
- * forgotten line by line, so that 2,000 Services cost the agent no memory.
+ * The Services of services.json that select a pod with these labels or are named. A line is parsed
+ * only when it holds the value of a label or one of the names, and forgotten at once otherwise: 2,000
+ * Services must cost the agent neither memory nor time.
  */
 export function readServices(
   path: string | undefined,
@@ -43,19 +44,22 @@ export function readServices(
   names: readonly string[],
 ): ServiceSources['file'] {
   if (path === undefined) return { kind: 'none' };
+  const clues = [...new Set([...names, ...(labels?.values() ?? [])])].map((text) =>
+    JSON.stringify(text),
+  );
+  const isOurs = (service: Service): boolean =>
+    (labels !== undefined && selects(service, labels)) || names.includes(service.name);
   const services: Service[] = [];
-  let lineNumber = 0;
   try {
-    for (const line of readLines(path)) {
-      lineNumber++;
+    const { lines, lastCharacter } = linesWith(path, clues);
+    if (lastCharacter !== ']') throw new Error('the list does not end with ]');
+    for (const line of lines) {
       const service = parseServiceLine(line);
-      if (service && ((labels && selects(service, labels)) || names.includes(service.name)))
-        services.push(service);
+      if (service && isOurs(service)) services.push(service);
     }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT' ? 'it does not exist yet' : (code ?? `line ${lineNumber}: ${message}`);
+    const why = code === 'ENOENT' ? 'it does not exist yet' : (code ?? message);
     return {
       kind: 'unreadable',
       why: `the Services file ${JSON.stringify(path)} cannot be used: ${why}`,

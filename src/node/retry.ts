@@ -21,10 +21,11 @@ export function retryWith(clock: Clock): Retry {
             errorCodes[code].again === 'soon' && code !== 'API_CONFLICT' && clock.now() < giveUpAt
           );
         },
-        onFailedAttempt: async ({ error }) => {
+        onFailedAttempt: async ({ error, retryDelay }) => {
           last = error;
           const { retryAfterMs = 0 } = asPodsealError(error);
-          const until = earlier(later(clock.now(), retryAfterMs), giveUpAt);
+          // What the back-off will wait anyway counts towards what the server asked for.
+          const until = earlier(later(clock.now(), retryAfterMs - retryDelay), giveUpAt);
           await clock.sleepUntil(until, stop);
         },
       });

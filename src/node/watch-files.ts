@@ -28,6 +28,8 @@ export function watchFiles(
       void watcher.close();
     };
     watcher.on('all', soon);
+    // What changed between the caller's first look and the first watch was reported by nobody.
+    watcher.on('ready', soon);
     watcher.on('error', (error) => {
       onProblem(error instanceof Error ? error.message : String(error));
       if (options.backend === 'polling' || stop.aborted) return;

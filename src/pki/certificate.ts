@@ -36,12 +36,18 @@ export function certificateFromDer(bytes: Buffer): Certificate {
   };
 }
 
+/** The same few texts are read again at every look, and each X509Certificate holds native memory that V8 does not count. */
+const recent = new Map<string, readonly Certificate[]>();
+const recentTexts = 8;
+
 /**
  * The certificates of a PEM text, in its order. Throws an Error naming the block that is no
  * certificate; a text without any block is an empty list.
  */
 export function certificatesFromPem(pem: string): readonly Certificate[] {
-  return decodePem(pem).map((block, index) => {
+  const known = recent.get(pem);
+  if (known) return known;
+  const certificates = decodePem(pem).map((block, index) => {
     if (block.label !== 'CERTIFICATE')
       throw new Error(`PEM block ${index + 1} is a ${block.label}, not a CERTIFICATE`);
     try {
@@ -50,6 +56,10 @@ export function certificatesFromPem(pem: string): readonly Certificate[] {
       throw new Error(`PEM block ${index + 1} does not hold an X.509 certificate`);
     }
   });
+  for (const oldest of [...recent.keys()].slice(0, recent.size - recentTexts + 1))
+    recent.delete(oldest);
+  recent.set(pem, certificates);
+  return certificates;
 }
 
 export function certificatesPem(certificates: readonly Certificate[]): string {

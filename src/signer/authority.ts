@@ -45,7 +45,9 @@ export function makeRoot(request: RootRequest, keyPair: KeyPair): string {
   const template: CertificateTemplate = {
     commonName: request.commonName,
     validity: { notBefore: request.notBefore, notAfter: request.notAfter },
-    serial: Uint8Array.from(request.serial, (byte, index) => (index === 0 ? (byte & 0x7f) | 0x40 : byte)),
+    serial: Uint8Array.from(request.serial, (byte, index) =>
+      index === 0 ? (byte & 0x7f) | 0x40 : byte,
+    ),
     publicKeyDer: keyPair.publicKeyDer,
     extensions: [
       isCa,

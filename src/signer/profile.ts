@@ -51,8 +51,13 @@ export function certificateProfile(
   };
 }
 
-function validityOf(expirationSeconds: number | undefined, limits: ProfileLimits, now: Date): Validity {
-  const askedMs = expirationSeconds === undefined ? limits.defaultLifetimeMs : expirationSeconds * 1000;
+function validityOf(
+  expirationSeconds: number | undefined,
+  limits: ProfileLimits,
+  now: Date,
+): Validity {
+  const askedMs =
+    expirationSeconds === undefined ? limits.defaultLifetimeMs : expirationSeconds * 1000;
   const lifetimeMs = Math.min(askedMs, limits.maximumLifetimeMs);
   const { notBefore, notAfter } = limits.issuerValidity;
   return {

@@ -16,10 +16,22 @@ export type CurrentReading =
   | { readonly kind: 'usable'; readonly set: CurrentSet }
   | { readonly kind: 'unusable'; readonly why: string };
 
+/** A published set never changes, so it is understood once: reading keys again at each look costs memory that V8 does not count. */
+const understood = new WeakMap<PublishedSet, CurrentReading>();
+
 /** Whether the set on the volume is one that an application can use, apart from time, names and trust. */
 export function readCurrent(published: PublishedSet | undefined): CurrentReading {
-  const unusable = (why: string): CurrentReading => ({ kind: 'unusable', why });
   if (!published) return unusable('there is none yet');
+  const reading = understood.get(published) ?? understand(published);
+  understood.set(published, reading);
+  return reading;
+}
+
+function unusable(why: string): CurrentReading {
+  return { kind: 'unusable', why };
+}
+
+function understand(published: PublishedSet): CurrentReading {
   const { tlsKey, tlsCrt, caCrt, receipt } = published;
   if (!tlsKey || tlsCrt === undefined || caCrt === undefined)
     return unusable('tls.key, tls.crt or ca.crt is missing');

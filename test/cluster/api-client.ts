@@ -37,15 +37,21 @@ export function apiClient(kubeconfigPath: string): ApiClient {
       ...(text === undefined ? {} : { 'content-type': contentType ?? 'application/json' }),
     };
     return new Promise((resolve, reject) => {
-      const outgoing = httpsRequest(`${server}${path}`, { ...options, method, headers }, (incoming) => {
-        const chunks: Buffer[] = [];
-        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-        incoming.on('end', () => {
-          const answer = Buffer.concat(chunks).toString();
-          resolve({ status: incoming.statusCode ?? 0, body: parsed(answer) });
-        });
-      });
-      outgoing.setTimeout(15_000, () => outgoing.destroy(new Error(`no answer to ${method} ${path}`)));
+      const outgoing = httpsRequest(
+        `${server}${path}`,
+        { ...options, method, headers },
+        (incoming) => {
+          const chunks: Buffer[] = [];
+          incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+          incoming.on('end', () => {
+            const answer = Buffer.concat(chunks).toString();
+            resolve({ status: incoming.statusCode ?? 0, body: parsed(answer) });
+          });
+        },
+      );
+      outgoing.setTimeout(15_000, () =>
+        outgoing.destroy(new Error(`no answer to ${method} ${path}`)),
+      );
       outgoing.on('error', reject);
       outgoing.end(text);
     });
@@ -55,7 +61,9 @@ export function apiClient(kubeconfigPath: string): ApiClient {
     async must(method, path, body, contentType) {
       const answer = await request(method, path, body, contentType);
       if (answer.status >= 300)
-        throw new Error(`Cannot ${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+        throw new Error(
+          `Cannot ${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`,
+        );
       return answer.body;
     },
     close: () => agent.destroy(),

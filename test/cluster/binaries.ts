@@ -66,8 +66,10 @@ async function builtProgram(say: (line: string) => void): Promise<string> {
 }
 
 function kubernetesVersion(): string {
-  const [, version] = /k8s\.io\/kubernetes (v[\d.]+)/.exec(readFileSync(join(source, 'go.mod'), 'utf8')) ?? [];
-  if (version === undefined) throw new Error('Cannot read the Kubernetes version from test/cluster/kube/go.mod');
+  const [, version] =
+    /k8s\.io\/kubernetes (v[\d.]+)/.exec(readFileSync(join(source, 'go.mod'), 'utf8')) ?? [];
+  if (version === undefined)
+    throw new Error('Cannot read the Kubernetes version from test/cluster/kube/go.mod');
   return version;
 }
 
@@ -81,17 +83,20 @@ function findGo(): { environment: NodeJS.ProcessEnv } {
   try {
     version = execFileSync('go', ['env', 'GOVERSION'], { encoding: 'utf8', cwd: '/' }).trim();
   } catch {
-    throw new Error(`Cannot build Kubernetes for the tests: there is no Go on this machine. ${howToGet}`);
+    throw new Error(
+      `Cannot build Kubernetes for the tests: there is no Go on this machine. ${howToGet}`,
+    );
   }
   const minor = Number(/^go1\.(\d+)/.exec(version)?.[1]);
-  if (minor < 26) throw new Error(`Cannot build Kubernetes for the tests with ${version}. ${howToGet}`);
+  if (minor < 26)
+    throw new Error(`Cannot build Kubernetes for the tests with ${version}. ${howToGet}`);
   // With Go 1.27 the API server's /openapi/v2 answers 503; Go fetches the older toolchain by itself.
   if (minor > 26) environment['GOTOOLCHAIN'] = 'go1.26.8';
   return { environment };
 }
 
 async function lock(path: string, goal: string, say: (line: string) => void): Promise<() => void> {
-  for (let said = false; ; ) {
+  for (let said = false; ;) {
     try {
       writeFileSync(path, String(process.pid), { flag: 'wx' });
       return () => rmSync(path, { force: true });
@@ -120,9 +125,15 @@ async function build(
   say: (line: string) => void,
 ): Promise<void> {
   const startedAt = Date.now();
-  say(`building Kubernetes ${version} once, with Go (6 to 9 minutes on two cores with a cold cache)`);
+  say(
+    `building Kubernetes ${version} once, with Go (6 to 9 minutes on two cores with a cold cache)`,
+  );
   const run = { cwd: source, env: go.environment };
-  const list = execFileSync('go', ['list', '-deps', '.'], { ...run, encoding: 'utf8', maxBuffer: 1e8 });
+  const list = execFileSync('go', ['list', '-deps', '.'], {
+    ...run,
+    encoding: 'utf8',
+    maxBuffer: 1e8,
+  });
   const total = list.split('\n').length;
   const variable = 'k8s.io/component-base/version';
   const [, minor = ''] = /^v1\.(\d+)/.exec(version) ?? [];
@@ -146,7 +157,9 @@ async function build(
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   clearInterval(timer);
   if (code !== 0)
-    throw new Error(`Cannot build Kubernetes for the tests (go build ended with ${code ?? 'a signal'}):\n${other.join('\n')}`);
+    throw new Error(
+      `Cannot build Kubernetes for the tests (go build ended with ${code ?? 'a signal'}):\n${other.join('\n')}`,
+    );
   renameSync(temporary, program);
   say(`built Kubernetes ${version} in ${Math.round((Date.now() - startedAt) / 1000)} s`);
 }

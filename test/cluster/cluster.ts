@@ -38,7 +38,8 @@ async function main(args: readonly string[]): Promise<number> {
     }
     case 'restart': {
       const parts: readonly string[] = ['etcd', 'kube-apiserver', 'kube-controller-manager'];
-      if (!parts.includes(part) || (how !== 'kill' && how !== 'term')) return wrong('restart what?');
+      if (!parts.includes(part) || (how !== 'kill' && how !== 'term'))
+        return wrong('restart what?');
       const plane = attachControlPlane(directory);
       await plane.faults.stop(part as Part, how);
       await plane.faults.start(part as Part);

@@ -58,7 +58,9 @@ export async function startControlPlane(options: UpOptions = {}): Promise<Contro
   const seconds = (): string => ((Date.now() - startedAt) / 1000).toFixed(1);
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'podseal-cp-'));
   if (existsSync(stateFile(directory)))
-    throw new Error(`Cannot start a control plane in ${directory}: one is up already; run "npm run cluster -- down" first`);
+    throw new Error(
+      `Cannot start a control plane in ${directory}: one is up already; run "npm run cluster -- down" first`,
+    );
   mkdirSync(directory, { recursive: true });
   const [apiPort, etcdPort, peerPort, managerPort] = await freePorts(4);
   const serverUrl = `https://127.0.0.1:${apiPort}`;
@@ -91,7 +93,9 @@ export async function startControlPlane(options: UpOptions = {}): Promise<Contro
       const process = state.processes['kube-controller-manager'];
       if (process && !isAlive(process)) run('kube-controller-manager');
       const paths = ['serviceaccounts/default', 'configmaps/kube-root-ca.crt'];
-      const reads = paths.map((path) => plane.api.request('GET', `/api/v1/namespaces/default/${path}`));
+      const reads = paths.map((path) =>
+        plane.api.request('GET', `/api/v1/namespaces/default/${path}`),
+      );
       return (await Promise.all(reads)).every((answer) => answer.status === 200);
     });
     say(`${seconds()} s: controllers work; control plane up at ${serverUrl}`);
@@ -105,7 +109,9 @@ export async function startControlPlane(options: UpOptions = {}): Promise<Contro
 /** The control plane that another process of ours started in this directory. */
 export function attachControlPlane(directory: string): ControlPlane {
   if (!existsSync(stateFile(directory)))
-    throw new Error(`Cannot find a control plane in ${directory}: start one with "npm run cluster -- up"`);
+    throw new Error(
+      `Cannot find a control plane in ${directory}: start one with "npm run cluster -- up"`,
+    );
   const state = JSON.parse(readFileSync(stateFile(directory), 'utf8')) as State;
   return handle(directory, state, join(directory, 'admin.kubeconfig'));
 }
@@ -114,7 +120,9 @@ export function attachControlPlane(directory: string): ControlPlane {
 export function existingCluster(): ControlPlane {
   const path = process.env['KUBECONFIG'];
   if (process.env['USE_EXISTING_CLUSTER'] !== 'true' || !path)
-    throw new Error('Cannot use an existing cluster: set USE_EXISTING_CLUSTER=true and KUBECONFIG, both');
+    throw new Error(
+      'Cannot use an existing cluster: set USE_EXISTING_CLUSTER=true and KUBECONFIG, both',
+    );
   const refuse = (): never => {
     throw new Error('Cannot make faults in an existing cluster: it may be in use by somebody');
   };
@@ -283,7 +291,9 @@ async function until(
       // Not there yet.
     }
     if (Date.now() - startedAt > seconds * 1000)
-      throw new Error(`Cannot wait longer than ${seconds} s for ${what}: see ${directory}/log (kept only by "npm run cluster -- up")`);
+      throw new Error(
+        `Cannot wait longer than ${seconds} s for ${what}: see ${directory}/log (kept only by "npm run cluster -- up")`,
+      );
   }
 }
 
@@ -291,7 +301,8 @@ function run(program: string, args: readonly string[], input?: string): Promise<
   return new Promise((resolve, reject) => {
     const options = { maxBuffer: 64 * 1024 * 1024 };
     const done = (error: ExecFileException | null, stdout: string, stderr: string): void => {
-      if (error) reject(new Error(`Cannot run kubectl ${args.slice(4).join(' ')}: ${stderr.trim()}`));
+      if (error)
+        reject(new Error(`Cannot run kubectl ${args.slice(4).join(' ')}: ${stderr.trim()}`));
       else resolve(stdout);
     };
     const child = execFile(program, [...args], options, done);

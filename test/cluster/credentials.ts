@@ -26,13 +26,19 @@ export interface ServerNames {
 export async function makeCredentials(directory: string, names: ServerNames): Promise<void> {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = (name: string): string => join(directory, name);
-  const write = (name: string, text: string): void => writeFileSync(path(name), text, { mode: 0o600 });
+  const write = (name: string, text: string): void =>
+    writeFileSync(path(name), text, { mode: 0o600 });
   const key = (name: string): void => {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     write(`${name}.key`, privateKey.export({ type: 'pkcs8', format: 'pem' }) as string);
     write(`${name}.pub`, publicKey.export({ type: 'spki', format: 'pem' }) as string);
   };
-  const sign = async (name: string, subject: string, extensions: readonly string[], ca?: string) => {
+  const sign = async (
+    name: string,
+    subject: string,
+    extensions: readonly string[],
+    ca?: string,
+  ) => {
     key(name);
     const issuer = ca === undefined ? [] : ['-CA', path(`${ca}.crt`), '-CAkey', path(`${ca}.key`)];
     await openssl('openssl', [
@@ -42,22 +48,40 @@ export async function makeCredentials(directory: string, names: ServerNames): Pr
       ...['-out', path(`${name}.crt`)],
     ]);
   };
-  const ca = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign,cRLSign,digitalSignature'];
+  const ca = [
+    'basicConstraints=critical,CA:TRUE',
+    'keyUsage=critical,keyCertSign,cRLSign,digitalSignature',
+  ];
   const leaf = (purpose: string, san: string): string[] => [
     'basicConstraints=critical,CA:FALSE',
     'keyUsage=critical,digitalSignature',
     `extendedKeyUsage=${purpose}`,
     ...(san === '' ? [] : [`subjectAltName=${san}`]),
   ];
-  const services = ['kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.cluster.local'];
+  const services = [
+    'kubernetes',
+    'kubernetes.default',
+    'kubernetes.default.svc',
+    'kubernetes.default.svc.cluster.local',
+  ];
   const serving = ['localhost', ...services].map((name) => `DNS:${name}`);
   const addresses = ['127.0.0.1', ...names.ipAddresses].map((address) => `IP:${address}`);
   await sign('ca', '/CN=podseal-test-ca', ca);
   await Promise.all([
     sign('csr-ca', '/CN=podseal-test-cluster-signer', ca),
-    sign('apiserver', '/CN=kube-apiserver', leaf('serverAuth', [...serving, ...addresses].join(',')), 'ca'),
+    sign(
+      'apiserver',
+      '/CN=kube-apiserver',
+      leaf('serverAuth', [...serving, ...addresses].join(',')),
+      'ca',
+    ),
     sign('kubelet-client', '/O=system:masters/CN=kube-apiserver', leaf('clientAuth', ''), 'ca'),
-    sign('kubelet', '/O=system:nodes/CN=system:node:node-1', leaf('clientAuth,serverAuth', `DNS:node-1,${addresses.join(',')}`), 'ca'),
+    sign(
+      'kubelet',
+      '/O=system:nodes/CN=system:node:node-1',
+      leaf('clientAuth,serverAuth', `DNS:node-1,${addresses.join(',')}`),
+      'ca',
+    ),
   ]);
   key('service-account');
   const tokens = Object.entries(users).map(([name, identity]) => {
@@ -69,8 +93,14 @@ export async function makeCredentials(directory: string, names: ServerNames): Pr
 }
 
 /** A kubeconfig whose user authenticates by `user` lines, YAML. */
-export function kubeconfig(serverUrl: string, caFile: string, user: Record<string, string>): string {
-  const lines = Object.entries(user).map(([name, value]) => `    ${name}: ${JSON.stringify(value)}`);
+export function kubeconfig(
+  serverUrl: string,
+  caFile: string,
+  user: Record<string, string>,
+): string {
+  const lines = Object.entries(user).map(
+    ([name, value]) => `    ${name}: ${JSON.stringify(value)}`,
+  );
   return `apiVersion: v1
 kind: Config
 current-context: podseal

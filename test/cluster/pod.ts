@@ -25,17 +25,27 @@ const role = 'podseal-workload';
 const nodeName = 'node-1';
 
 /** What a workload may do: create and get its requests, nothing else. */
-export async function prepareNamespace(api: ApiClient, namespace: string, serviceAccount = 'default'): Promise<void> {
+export async function prepareNamespace(
+  api: ApiClient,
+  namespace: string,
+  serviceAccount = 'default',
+): Promise<void> {
   const rbac = '/apis/rbac.authorization.k8s.io/v1';
   await make(api, '/api/v1/nodes', { metadata: { name: nodeName } });
   await make(api, `${rbac}/clusterroles`, {
     metadata: { name: role },
     rules: [
-      { apiGroups: ['certificates.k8s.io'], resources: ['certificatesigningrequests'], verbs: ['create', 'get'] },
+      {
+        apiGroups: ['certificates.k8s.io'],
+        resources: ['certificatesigningrequests'],
+        verbs: ['create', 'get'],
+      },
     ],
   });
   await make(api, '/api/v1/namespaces', { metadata: { name: namespace } });
-  await make(api, `/api/v1/namespaces/${namespace}/serviceaccounts`, { metadata: { name: serviceAccount } });
+  await make(api, `/api/v1/namespaces/${namespace}/serviceaccounts`, {
+    metadata: { name: serviceAccount },
+  });
   await make(api, `${rbac}/clusterrolebindings`, {
     metadata: { name: `${role}-${namespace}-${serviceAccount}` },
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },

@@ -11,7 +11,11 @@ export interface Started {
 }
 
 /** Starts a program that outlives us, its output appended to `DIRECTORY/log/NAME.log`. */
-export function startDetached(directory: string, name: string, command: readonly [string, ...string[]]): Started {
+export function startDetached(
+  directory: string,
+  name: string,
+  command: readonly [string, ...string[]],
+): Started {
   mkdirSync(join(directory, 'log'), { recursive: true });
   const log = openSync(join(directory, 'log', `${name}.log`), 'a');
   const [program, ...args] = command;

@@ -9,17 +9,12 @@ import { extendedKeyUsage, extensionOids, subjectAltName } from '../../src/pki/e
 import { boundToken } from '../cluster/pod.ts';
 import { testAuthority, type Alter } from '../support/administrator.ts';
 import { sharedControlPlane } from '../support/control-plane.ts';
-import { podScene, type PodScene } from '../support/pod-scene.ts';
+import { type PodScene } from '../support/pod-scene.ts';
+import { sceneFor } from '../support/shared-scene.ts';
 import { until } from '../support/until.ts';
 
 const plane = sharedControlPlane();
 after(() => plane.api.close());
-
-async function sceneFor(context: TestContext, spec: Parameters<typeof podScene>[1] = {}): Promise<PodScene> {
-  const scene = await podScene(plane, spec);
-  context.after(() => scene.close());
-  return scene;
-}
 
 function published(scene: PodScene): string {
   return readFileSync(join(scene.directory, 'tls.crt'), 'utf8');
@@ -29,7 +24,7 @@ const limitMs = 120_000;
 
 describe('podseal init on a real API server', { timeout: limitMs }, () => {
   test('publishes key, chain and bundle for the names of the pod, and exits 0', async (context) => {
-    const scene = await sceneFor(context, { podIPs: ['10.97.0.10', 'fd00:10:97::10'] });
+    const scene = await sceneFor(context, plane, { podIPs: ['10.97.0.10', 'fd00:10:97::10'] });
     const init = scene.run('init');
     const request = await scene.administrator.pending();
     match(request.spec.username, /^system:serviceaccount:shop-/);
@@ -49,7 +44,12 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
       ...['-CAfile', join(scene.directory, 'ca.crt'), join(scene.directory, 'tls.crt')],
     ]);
     match(verified.toString(), /OK/);
-    equal(execFileSync('stat', ['-L', '-c', '%a', join(scene.directory, 'tls.key')]).toString().trim(), '400');
+    equal(
+      execFileSync('stat', ['-L', '-c', '%a', join(scene.directory, 'tls.key')])
+        .toString()
+        .trim(),
+      '400',
+    );
   });
 
   for (const [algorithm, shown] of [
@@ -58,11 +58,14 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
     ['RSA2048', '2048 bit'],
   ] as const)
     test(`asks with an ${algorithm} key that openssl and kubectl read`, async (context) => {
-      const scene = await sceneFor(context);
+      const scene = await sceneFor(context, plane);
       const init = scene.run('init', { PODSEAL_KEY_ALGORITHM: algorithm });
       const request = await scene.administrator.pending();
       const pem = Buffer.from(request.spec.request, 'base64');
-      const text = execFileSync('openssl', ['req', '-verify', '-noout', '-text'], { input: pem, stdio: ['pipe', 'pipe', 'pipe'] });
+      const text = execFileSync('openssl', ['req', '-verify', '-noout', '-text'], {
+        input: pem,
+        stdio: ['pipe', 'pipe', 'pipe'],
+      });
       match(text.toString(), new RegExp(shown));
       match(await plane.kubectl(['describe', 'csr', request.metadata.name]), /DNS Names: +web\./);
       await scene.administrator.approveAndSign(request, scene.ca);
@@ -70,7 +73,7 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
     });
 
   test('does nothing when a usable set is there already', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const first = scene.run('init');
     await scene.administrator.approveAndSign(await scene.administrator.pending(), scene.ca);
     equal(await first.exit, 0);
@@ -81,7 +84,7 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
   });
 
   test('resumes the same request, with the same key, after SIGKILL', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const killed = scene.run('init');
     const request = await scene.administrator.pending();
     killed.child.kill('SIGKILL');
@@ -94,7 +97,7 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
   });
 
   test('leaves at most one pending request when it is killed again and again', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     for (const delayMs of [40, 60, 80, 90, 100, 110, 120, 130, 140, 160, 200]) {
       const killed = scene.run('init');
       // The moment is the point of the test: it falls before, into and after the creation.
@@ -110,7 +113,7 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
   });
 
   test('asks anew for an address that changed under the same volume', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const first = scene.run('init');
     await scene.administrator.approveAndSign(await scene.administrator.pending(), scene.ca);
     equal(await first.exit, 0);
@@ -123,7 +126,7 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
   });
 
   test('waits for a missing services.json: unknown is not none', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const later = join(scene.root, 'services-later.json');
     const init = scene.run('init', { PODSEAL_SERVICES_FILE: later });
     await new Promise((resolve) => setTimeout(resolve, 700));
@@ -132,7 +135,12 @@ describe('podseal init on a real API server', { timeout: limitMs }, () => {
     const request = await scene.administrator.pending();
     await scene.administrator.approveAndSign(request, scene.ca);
     equal(await init.exit, 0);
-    match(execFileSync('openssl', ['x509', '-noout', '-ext', 'subjectAltName'], { input: published(scene) }).toString(), /DNS:late\./);
+    match(
+      execFileSync('openssl', ['x509', '-noout', '-ext', 'subjectAltName'], {
+        input: published(scene),
+      }).toString(),
+      /DNS:late\./,
+    );
   });
 });
 
@@ -143,7 +151,7 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
     act: (scene: PodScene, name: string) => Promise<void>,
     changes: Readonly<Record<string, string>> = {},
   ) {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const init = scene.run('init', changes);
     const request = await scene.administrator.pending();
     await act(scene, request.metadata.name);
@@ -173,7 +181,9 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
   });
 
   test('pending past the limit: exit 75, and the next run resumes the request', async (context) => {
-    const { exit, last, scene, request } = await outcome(context, () => Promise.resolve(), { PODSEAL_TIMEOUT: '2s' });
+    const { exit, last, scene, request } = await outcome(context, () => Promise.resolve(), {
+      PODSEAL_TIMEOUT: '2s',
+    });
     equal(exit, 75);
     equal(last?.code, 'SIGNING_REQUEST_PENDING');
     match(last.hint ?? '', /kubectl certificate approve podseal-/);
@@ -183,14 +193,18 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
   });
 
   test('deleted meanwhile: its own error', async (context) => {
-    const { exit, last } = await outcome(context, (scene, name) => scene.administrator.remove(name));
+    const { exit, last } = await outcome(context, (scene, name) =>
+      scene.administrator.remove(name),
+    );
     equal(exit, 75);
     equal(last?.code, 'SIGNING_REQUEST_DELETED');
   });
 
   test('created again under another uid: its own error, whatever was issued there', async (context) => {
     const { exit, last } = await outcome(context, async (scene, name) => {
-      const { spec } = (await scene.administrator.list()).find((each) => each.metadata.name === name) ?? { spec: undefined };
+      const { spec } = (await scene.administrator.list()).find(
+        (each) => each.metadata.name === name,
+      ) ?? { spec: undefined };
       const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
       // In the agent's reading gap: it reads again within milliseconds, so it is paused.
       await scene.administrator.remove(name);
@@ -201,41 +215,67 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
   });
 
   const wrong: readonly [string, string, (scene: PodScene) => Promise<Alter | string>][] = [
-    ['another key', 'CERTIFICATE_MISMATCH', async () => {
-      const { publicKeyDer } = await generateKey('ECDSAP256');
-      return (template) => ({ ...template, publicKeyDer });
-    }],
-    ['other names', 'CERTIFICATE_MISMATCH', () => {
-      const san = subjectAltName({ dnsNames: ['other.svc'], ipAddresses: [], uris: [] }, true);
-      return Promise.resolve((template) => ({
-        ...template,
-        extensions: template.extensions.map((each) => (each.oid === san.oid ? san : each)),
-      }));
-    }],
-    ['fewer usages', 'CERTIFICATE_MISMATCH', () => {
-      const purpose = extendedKeyUsage(['server auth']);
-      return Promise.resolve((template) => ({
-        ...template,
-        extensions: template.extensions.map((each) => (each.oid === extensionOids.extendedKeyUsage && purpose ? purpose : each)),
-      }));
-    }],
-    ['an expired certificate', 'CERTIFICATE_EXPIRED', () =>
-      Promise.resolve((template) => ({
-        ...template,
-        validity: { notBefore: new Date(Date.now() - 7_200_000), notAfter: new Date(Date.now() - 3_600_000) },
-      })),
+    [
+      'another key',
+      'CERTIFICATE_MISMATCH',
+      async () => {
+        const { publicKeyDer } = await generateKey('ECDSAP256');
+        return (template) => ({ ...template, publicKeyDer });
+      },
     ],
-    ['garbage in a PEM block', 'CERTIFICATE_MISMATCH', async (scene) => {
-      const stranger = await testAuthority('stranger');
-      return stranger.rootPem + scene.ca.rootPem;
-    }],
+    [
+      'other names',
+      'CERTIFICATE_MISMATCH',
+      () => {
+        const san = subjectAltName({ dnsNames: ['other.svc'], ipAddresses: [], uris: [] }, true);
+        return Promise.resolve((template) => ({
+          ...template,
+          extensions: template.extensions.map((each) => (each.oid === san.oid ? san : each)),
+        }));
+      },
+    ],
+    [
+      'fewer usages',
+      'CERTIFICATE_MISMATCH',
+      () => {
+        const purpose = extendedKeyUsage(['server auth']);
+        return Promise.resolve((template) => ({
+          ...template,
+          extensions: template.extensions.map((each) =>
+            each.oid === extensionOids.extendedKeyUsage && purpose ? purpose : each,
+          ),
+        }));
+      },
+    ],
+    [
+      'an expired certificate',
+      'CERTIFICATE_EXPIRED',
+      () =>
+        Promise.resolve((template) => ({
+          ...template,
+          validity: {
+            notBefore: new Date(Date.now() - 7_200_000),
+            notAfter: new Date(Date.now() - 3_600_000),
+          },
+        })),
+    ],
+    [
+      'garbage in a PEM block',
+      'CERTIFICATE_MISMATCH',
+      async (scene) => {
+        const stranger = await testAuthority('stranger');
+        return stranger.rootPem + scene.ca.rootPem;
+      },
+    ],
   ];
   for (const [what, code, make] of wrong)
     test(`issued with ${what}: exit 76, ${code}`, async (context) => {
       const { exit, last } = await outcome(context, async (scene, name) => {
         const made = await make(scene);
         await scene.administrator.decide(name, 'Approved');
-        const request = (await scene.administrator.list()).find((each) => each.metadata.name === name);
+        const request = (await scene.administrator.list()).find(
+          (each) => each.metadata.name === name,
+        );
         ok(request);
         await scene.administrator.issue(
           name,
@@ -251,14 +291,17 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
       await scene.administrator.decide(name, 'Approved');
       const [request] = await scene.administrator.list();
       ok(request);
-      await scene.administrator.issue(name, scene.ca.rootPem + scene.administrator.sign(request, scene.ca));
+      await scene.administrator.issue(
+        name,
+        scene.ca.rootPem + scene.administrator.sign(request, scene.ca),
+      );
     });
     equal(exit, 76);
     match(last?.message ?? '', /number 2 of 2, and the leaf must come first/);
   });
 
   test('a chain that is not trusted is looked at again, and accepted once its root arrives', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const stranger = await testAuthority('late root');
     const init = scene.run('init');
     await scene.administrator.approveAndSign(await scene.administrator.pending(), stranger);
@@ -270,28 +313,43 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
   });
 
   test('a certificate from the future is looked at again until its time has come', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const init = scene.run('init');
     const soon = Date.now() + 4_000;
-    await scene.administrator.approveAndSign(await scene.administrator.pending(), scene.ca, (template) => ({
-      ...template,
-      validity: { notBefore: new Date(soon), notAfter: new Date(soon + 600_000) },
-    }));
+    await scene.administrator.approveAndSign(
+      await scene.administrator.pending(),
+      scene.ca,
+      (template) => ({
+        ...template,
+        validity: { notBefore: new Date(soon), notAfter: new Date(soon + 600_000) },
+      }),
+    );
     equal((await init.logged('issuance.failed')).code, 'CERTIFICATE_NOT_YET_VALID');
     equal(await init.exit, 0);
   });
 
   test('a token without the right: exit 77, naming verb and RBAC file', async (context) => {
-    const scene = await sceneFor(context);
-    await plane.api.must('DELETE', `/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/podseal-workload-${scene.pod.namespace}-default`);
+    const scene = await sceneFor(context, plane);
+    await plane.api.must(
+      'DELETE',
+      `/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/podseal-workload-${scene.pod.namespace}-default`,
+    );
     // The API server's view of RBAC follows a little later.
     await until('the right to be gone', async () => {
-      const answer = (await plane.api.must('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {
-        spec: {
-          user: `system:serviceaccount:${scene.pod.namespace}:default`,
-          resourceAttributes: { group: 'certificates.k8s.io', resource: 'certificatesigningrequests', verb: 'create' },
+      const answer = (await plane.api.must(
+        'POST',
+        '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+        {
+          spec: {
+            user: `system:serviceaccount:${scene.pod.namespace}:default`,
+            resourceAttributes: {
+              group: 'certificates.k8s.io',
+              resource: 'certificatesigningrequests',
+              verb: 'create',
+            },
+          },
         },
-      })) as { status: { allowed: boolean } };
+      )) as { status: { allowed: boolean } };
       return !answer.status.allowed;
     });
     const init = scene.run('init');
@@ -302,7 +360,7 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
   });
 
   test('a token that is not accepted: exit 77; a rotated one is picked up', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const token = join(scene.root, 'account', 'token');
     writeFileSync(token, 'not-a-token');
     const refused = scene.run('init');
@@ -315,14 +373,14 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
   });
 
   test('no API server: keeps trying until the limit, then exit 69 saying what was tried', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const init = scene.run('init', { KUBERNETES_SERVICE_PORT: '1', PODSEAL_TIMEOUT: '2s' });
     equal(await init.exit, 69);
     match(init.lines().at(-1)?.message ?? '', /https:\/\/127\.0\.0\.1:1": ECONNREFUSED/);
   });
 
   test('no trust file, no source of names: exit 78 at once', async (context) => {
-    const scene = await sceneFor(context);
+    const scene = await sceneFor(context, plane);
     const noTrust = scene.run('init', { PODSEAL_TRUST_FILES: '/nowhere/ca.crt' });
     equal(await noTrust.exit, 78);
     equal(noTrust.lines().at(-1)?.code, 'TRUST_MISSING');

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { generateKey } from '../../src/node/key-generator.ts';
-import { type CertificationRequest, parseCertificationRequest } from '../../src/pki/certification-request.ts';
+import {
+  type CertificationRequest,
+  parseCertificationRequest,
+} from '../../src/pki/certification-request.ts';
 import { type CertificateTemplate } from '../../src/pki/issue-certificate.ts';
 import { privateKeyPem, type KeyAlgorithm } from '../../src/pki/key-pair.ts';
 import { decodePem } from '../../src/pki/pem.ts';
@@ -54,7 +57,10 @@ export async function testAuthority(
 }
 
 /** How a test's certificate differs from the profile's. */
-export type Alter = (template: CertificateTemplate, request: CertificationRequest) => CertificateTemplate;
+export type Alter = (
+  template: CertificateTemplate,
+  request: CertificationRequest,
+) => CertificateTemplate;
 
 const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 const merge = 'application/merge-patch+json';
@@ -92,7 +98,9 @@ export function administrator(api: ApiClient, signerName: string): Administrator
     signerName,
     list,
     pending: () =>
-      until('a pending request', async () => (await list()).find((each) => !each.status.conditions?.length)),
+      until('a pending request', async () =>
+        (await list()).find((each) => !each.status.conditions?.length),
+      ),
     decide: async (name, type, message = 'for the test') => {
       const status = { conditions: [condition(type, message)] };
       await api.must('PATCH', `${path}/${name}/approval`, { status }, merge);
@@ -132,7 +140,9 @@ export function administrator(api: ApiClient, signerName: string): Administrator
     async serve(ca, stop, alter) {
       const served = new Set<string>();
       while (!stop.aborted) {
-        const open = (await list()).filter((each) => !served.has(each.metadata.uid) && !each.status.certificate);
+        const open = (await list()).filter(
+          (each) => !served.has(each.metadata.uid) && !each.status.certificate,
+        );
         for (const request of open) {
           served.add(request.metadata.uid);
           if (!request.status.conditions?.length) await self.approveAndSign(request, ca(), alter);

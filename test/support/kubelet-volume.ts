@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 
 /**
@@ -12,7 +21,10 @@ export interface KubeletVolume {
   write(files: Readonly<Record<string, string>>): void;
 }
 
-export function kubeletVolume(directory: string, files: Readonly<Record<string, string>>): KubeletVolume {
+export function kubeletVolume(
+  directory: string,
+  files: Readonly<Record<string, string>>,
+): KubeletVolume {
   mkdirSync(directory, { recursive: true });
   const write = (content: Readonly<Record<string, string>>): void => {
     const data = join(directory, '..data');
@@ -23,7 +35,8 @@ export function kubeletVolume(directory: string, files: Readonly<Record<string, 
     symlinkSync(basename(next), temporary);
     renameSync(temporary, data);
     for (const name of Object.keys(content))
-      if (tryReadlink(join(directory, name)) === undefined) symlinkSync(`..data/${name}`, join(directory, name));
+      if (tryReadlink(join(directory, name)) === undefined)
+        symlinkSync(`..data/${name}`, join(directory, name));
     for (const name of readdirSync(directory))
       if (!name.startsWith('..') && !(name in content)) rmSync(join(directory, name));
     if (old !== undefined) rmSync(join(directory, old), { recursive: true });

@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { type Service } from '../../src/identity/service.ts';
 import { type ControlPlane } from '../cluster/control-plane.ts';
 import { createPod, prepareNamespace, type PodSpec, type TestPod } from '../cluster/pod.ts';
-import { administrator, testAuthority, type Administrator, type TestAuthority } from './administrator.ts';
+import {
+  administrator,
+  testAuthority,
+  type Administrator,
+  type TestAuthority,
+} from './administrator.ts';
 import { downwardMap, kubeletVolume, type KubeletVolume } from './kubelet-volume.ts';
 import { startProgram, type Program } from './program.ts';
 

@@ -58,9 +58,15 @@ export function startProgram(
     output: () => output,
     logged: async (event, seconds) => {
       try {
-        return await until(`event ${event}`, () => lines().find((line) => line.event === event), seconds);
+        return await until(
+          `event ${event}`,
+          () => lines().find((line) => line.event === event),
+          seconds,
+        );
       } catch (error) {
-        throw new Error(`${error instanceof Error ? error.message : ''}; seen:\n${output}`, { cause: error });
+        throw new Error(`${error instanceof Error ? error.message : ''}; seen:\n${output}`, {
+          cause: error,
+        });
       }
     },
   };

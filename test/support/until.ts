@@ -13,6 +13,7 @@ export async function until<T>(
     const seen = await look();
     if (seen !== undefined && seen !== false && seen !== null)
       return seen as Exclude<T, undefined | false | null>;
-    if (Date.now() - startedAt > seconds * 1000) throw new Error(`${what}: not within ${seconds} s`);
+    if (Date.now() - startedAt > seconds * 1000)
+      throw new Error(`${what}: not within ${seconds} s`);
   }
 }

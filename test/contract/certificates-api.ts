@@ -1,0 +1,22 @@
+import { after, before, describe } from 'node:test';
+import { accessContract } from './access.ts';
+import { newBench, type ContractApi } from './bench.ts';
+import { changesContract } from './changes.ts';
+import { creationContract } from './creation.ts';
+import { readingContract } from './reading.ts';
+
+/**
+ * What certificates.k8s.io/v1 promises, as far as the embedded API offers it. Run against that and
+ * against a real API server, so that neither the fast tests nor the demo rest on a guess.
+ */
+export function certificatesApiContract(name: string, start: () => Promise<ContractApi>): void {
+  describe(`certificates API: ${name}`, () => {
+    const bench = newBench(start);
+    before(bench.open);
+    after(bench.close);
+    accessContract(bench);
+    creationContract(bench);
+    readingContract(bench);
+    changesContract(bench);
+  });
+}
