@@ -7,7 +7,7 @@ import { allNames, missingNames, type SubjectNames } from '../identity/subject-n
 import { type Certificate } from '../pki/certificate.ts';
 import { buildCertificationRequest } from '../pki/certification-request.ts';
 import { type Usage } from '../pki/extensions.ts';
-import { isRsa, keyPairFromPem, privateKeyPem, type KeyAlgorithm } from '../pki/key-pair.ts';
+import { isRsa, keyPairFromPem, privateKeyPem, type KeyPair } from '../pki/key-pair.ts';
 import { encodePem } from '../pki/pem.ts';
 import { sha256Hex } from '../pki/signature.ts';
 import { earlier, later } from '../runtime/clock.ts';
@@ -38,59 +38,57 @@ export async function obtain(
   config: AgentConfig,
   world: AgentWorld,
 ): Promise<Certificate> {
-  const pending = await submitted(
-    await beginOrResume(attempt, config, world),
-    attempt,
-    config,
-    world,
-  );
+  const started = await beginOrResume(attempt, config, world);
+  const pending = await submitted(started, attempt, config, world);
   const chainPem = await outcome(pending, attempt, world);
-  return publishIssued(chainPem, pending, config, world);
+  return publishIssued(chainPem, { pending, keyPair: started.keyPair }, config, world);
+}
+
+/** A pending request and its key, read. */
+interface Started {
+  readonly pending: PendingRequest;
+  readonly keyPair: KeyPair;
 }
 
 /** Key encipherment is for RSA key exchange alone (RFC 5246 7.4.2); other keys only sign. */
-function usagesFor(keyPem: string): readonly Usage[] {
-  const rsa = isRsa(keyPairFromPem(keyPem).privateKey);
-  return [
-    'digital signature',
-    ...(rsa ? (['key encipherment'] as const) : []),
-    'server auth',
-    'client auth',
-  ];
+function usagesFor(keyPair: KeyPair): readonly Usage[] {
+  const encipherment = isRsa(keyPair.privateKey) ? (['key encipherment'] as const) : [];
+  return ['digital signature', ...encipherment, 'server auth', 'client auth'];
 }
 
 async function beginOrResume(
   attempt: Attempt,
   config: AgentConfig,
   world: AgentWorld,
-): Promise<PendingRequest> {
-  const left = world.volume.readPending();
-  if (left && isResumable(left, attempt, config, world)) {
-    world.log('info', 'request.resumed', `Going on with signing request ${left.name}`, {
-      request: left.name,
+): Promise<Started> {
+  const left = resumable(attempt, config, world);
+  if (left) {
+    const { name } = left.pending;
+    world.log('info', 'request.resumed', `Going on with signing request ${name}`, {
+      request: name,
     });
     return left;
   }
-  const pending = await begin(attempt.names, config, world);
-  world.volume.writePending(pending);
-  return pending;
+  const started = await begin(attempt.names, config, world);
+  world.volume.writePending(started.pending);
+  return started;
 }
 
-function isResumable(
-  left: PendingRequest,
-  attempt: Attempt,
-  config: AgentConfig,
-  world: AgentWorld,
-): boolean {
-  if (left.signerName !== config.signerName || !left.name.includes(config.podUid)) return false;
-  if (missingNames(left.names, attempt.names).length > 0) return false;
+/** What an earlier process or attempt left behind, when it fits what is wanted now. */
+function resumable(attempt: Attempt, config: AgentConfig, world: AgentWorld): Started | undefined {
+  const pending = world.volume.readPending();
+  if (pending?.signerName !== config.signerName) return undefined;
+  if (!pending.name.includes(config.podUid)) return undefined;
+  if (missingNames(pending.names, attempt.names).length > 0) return undefined;
   try {
-    const { publicKeyDer } = keyPairFromPem(left.keyPem);
+    const keyPair = keyPairFromPem(pending.keyPem);
     const current = readCurrent(world.volume.read());
     // Published, and stopped before the pending request was cleared.
-    return !(current.kind === 'usable' && current.set.leaf.publicKeyDer.equals(publicKeyDer));
+    const isSpent =
+      current.kind === 'usable' && current.set.leaf.publicKeyDer.equals(keyPair.publicKeyDer);
+    return isSpent ? undefined : { pending, keyPair };
   } catch {
-    return false;
+    return undefined;
   }
 }
 
@@ -98,27 +96,27 @@ async function begin(
   names: SubjectNames,
   config: AgentConfig,
   world: AgentWorld,
-): Promise<PendingRequest> {
-  const keyPair = await world.generateKey(config.keyAlgorithm satisfies KeyAlgorithm);
-  const keyPem = privateKeyPem(keyPair);
+): Promise<Started> {
+  const keyPair = await world.generateKey(config.keyAlgorithm);
   const commonName = config.withCommonName
     ? names.dnsNames.find((name) => name.length <= 64)
     : undefined;
-  const content = { names, commonName, usages: usagesFor(keyPem) };
-  return {
+  const content = { names, commonName, usages: usagesFor(keyPair) };
+  const pending: PendingRequest = {
     name: requestName(config.podUid, sha256Hex(keyPair.publicKeyDer)),
     uid: undefined,
     signerName: config.signerName,
-    keyPem,
+    keyPem: privateKeyPem(keyPair),
     request: encodePem('CERTIFICATE REQUEST', buildCertificationRequest(content, keyPair)),
     names,
     createdAt: world.clock.now().toISOString(),
   };
+  return { pending, keyPair };
 }
 
 /** Makes sure that the request is at the API server, and that we know its uid. */
 async function submitted(
-  pending: PendingRequest,
+  { pending, keyPair }: Started,
   attempt: Attempt,
   config: AgentConfig,
   world: AgentWorld,
@@ -129,7 +127,7 @@ async function submitted(
     name,
     request: pending.request,
     signerName: pending.signerName,
-    usages: usagesFor(pending.keyPem),
+    usages: usagesFor(keyPair),
     expirationSeconds: Math.floor(config.lifetimeMs / 1000),
   };
   const created = await world.retry(
@@ -144,8 +142,9 @@ async function submitted(
     request: name,
     signer: pending.signerName,
     names: allNames(pending.names),
-    fingerprint: sha256Hex(keyPairFromPem(pending.keyPem).publicKeyDer),
+    fingerprint: sha256Hex(keyPair.publicKeyDer),
   });
+  await pause(known, attempt, world);
   return known;
 }
 
@@ -200,9 +199,16 @@ async function outcome(
         command: `kubectl describe csr ${name}`,
       });
     }
-    const gap = readGapMs(ageMs, world.random.fraction());
-    await world.clock.sleepUntil(earlier(later(now, gap), attempt.giveUpAt), attempt.stop);
+    await pause(pending, attempt, world);
   }
+}
+
+/** The gap before the next read, by the age of the request. */
+async function pause(pending: PendingRequest, attempt: Attempt, world: AgentWorld): Promise<void> {
+  const now = world.clock.now();
+  const ageMs = Math.max(0, now.getTime() - Date.parse(pending.createdAt));
+  const gapMs = readGapMs(ageMs, world.random.fraction());
+  await world.clock.sleepUntil(earlier(later(now, gapMs), attempt.giveUpAt), attempt.stop);
 }
 
 function stillPending(name: string, lastSeen: string, waitedMs: number): PodsealError {
@@ -217,7 +223,7 @@ function stillPending(name: string, lastSeen: string, waitedMs: number): Podseal
 
 function publishIssued(
   chainPem: string,
-  pending: PendingRequest,
+  { pending, keyPair }: Started,
   config: AgentConfig,
   world: AgentWorld,
 ): Certificate {
@@ -226,9 +232,9 @@ function publishIssued(
     const { bundle } = trustNow(world);
     const chain = acceptChain(chainPem, {
       requestName: pending.name,
-      publicKeyDer: keyPairFromPem(pending.keyPem).publicKeyDer,
+      publicKeyDer: keyPair.publicKeyDer,
       names: pending.names,
-      usages: usagesFor(pending.keyPem),
+      usages: usagesFor(keyPair),
       bundle,
       now,
     });

@@ -66,8 +66,16 @@ export function certificatesPem(certificates: readonly Certificate[]): string {
   return certificates.map((each) => encodePem('CERTIFICATE', each.der)).join('');
 }
 
+const namesRead = new WeakMap<Certificate, SubjectNames>();
+
 /** The subject alternative names (DNS, IP and URI; other kinds are not ours to judge). */
 export function subjectNamesIn(certificate: Certificate): SubjectNames {
+  const names = namesRead.get(certificate) ?? readSubjectNames(certificate);
+  namesRead.set(certificate, names);
+  return names;
+}
+
+function readSubjectNames(certificate: Certificate): SubjectNames {
   const [tbs] = der.membersOf(der.decodeDer(certificate.der), 'sequence', 'certificate');
   const fields = der.membersOf(tbs, 'sequence', 'TBSCertificate');
   const holder = fields.find((field) => der.isTagged(field, 3));

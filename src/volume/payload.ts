@@ -1,5 +1,4 @@
 import { type Certificate, certificatesPem } from '../pki/certificate.ts';
-import { keyPairFromPem, privateKeyPem } from '../pki/key-pair.ts';
 import { keyStore, trustStore } from '../pki/pkcs12.ts';
 import { type TrustBundle } from '../trust/bundle.ts';
 import { type VolumeFile } from './volume.ts';
@@ -15,7 +14,7 @@ export interface PayloadSettings {
   readonly storePassword: string;
 }
 
-/** tls.key, tls.crt, ca.crt and what the formats add. `chain` is the leaf, then its intermediates. */
+/** tls.key, tls.crt, ca.crt and what the formats add. `keyPem` is PKCS#8; `chain` is the leaf, then its intermediates. */
 export function payload(
   keyPem: string,
   chain: readonly Certificate[],
@@ -23,15 +22,14 @@ export function payload(
   settings: PayloadSettings,
 ): readonly VolumeFile[] {
   const { keyMode, formats, storePassword } = settings;
-  const key = privateKeyPem(keyPairFromPem(keyPem));
   const chainPem = certificatesPem(chain);
   const publicMode = 0o444;
   return [
-    { name: 'tls.key', content: key, mode: keyMode },
+    { name: 'tls.key', content: keyPem, mode: keyMode },
     { name: 'tls.crt', content: chainPem, mode: publicMode },
     { name: 'ca.crt', content: bundle.pem, mode: publicMode },
     ...(formats.includes('combined')
-      ? [{ name: 'tls-combined.pem', content: key + chainPem, mode: keyMode }]
+      ? [{ name: 'tls-combined.pem', content: keyPem + chainPem, mode: keyMode }]
       : []),
     ...(formats.includes('pkcs12')
       ? [

@@ -114,6 +114,11 @@ export function changesContract({ admin, newRequest, stored }: Bench): void {
           written: ['Approved', 'Denied'],
           faults: [['FieldValueInvalid', list]],
         },
+        'approve what is denied': {
+          had: ['Denied'],
+          written: ['Denied', 'Approved'],
+          faults: [['FieldValueInvalid', list]],
+        },
         'deny instead of approve': {
           had: ['Approved'],
           written: ['Denied'],

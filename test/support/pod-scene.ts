@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Service } from '../../src/identity/service.ts';
@@ -54,7 +54,8 @@ export async function podScene(
   const labels = spec.labels ?? { app: 'web' };
   await prepareNamespace(plane.api, namespace);
   const pod = await createPod(plane.api, { name: 'web-0', ...podSpec, namespace, labels });
-  const root = mkdtempSync(join(tmpdir(), 'podseal-scene-'));
+  // In memory where that is possible, like a pod's emptyDir of medium Memory.
+  const root = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'podseal-scene-'));
   const ca = await testAuthority();
   const account = join(root, 'account');
   mkdirSync(account);
