@@ -9,7 +9,7 @@ import { diskVolume } from '../node/disk-volume.ts';
 import { serveHttp, type Answer, type ListenAddress } from '../node/web-server.ts';
 import { readDirectory, readSettings, systemFiles } from './agent-config.ts';
 import { agentSources, composeAgent, watchedFiles } from './compose.ts';
-import { errorText, writeTerminationMessage } from './report.ts';
+import { errorText, writeError, writeTerminationMessage } from './report.ts';
 import { nearest } from './settings.ts';
 
 /** One call of the program. */
@@ -40,7 +40,7 @@ export async function run(call: Call): Promise<number> {
   } catch (thrown) {
     const error = asPodsealError(thrown);
     if (isDaemon) writeTerminationMessage(error);
-    process.stderr.write(isDaemon ? failureLine(error) : errorText(error));
+    writeError(isDaemon ? failureLine(error) : errorText(error));
     return errorCodes[error.code].exitCode;
   }
 }
@@ -176,7 +176,7 @@ async function serve(
 
 function names(call: Call, options: Options): number {
   const settings = readSettings(call.environment, systemFiles());
-  for (const warning of settings.warnings) process.stderr.write(`warning: ${warning}\n`);
+  for (const warning of settings.warnings) writeError(`warning: ${warning}\n`);
   const reading = agentSources(settings).names();
   if (reading.kind === 'unknown')
     throw new PodsealError(

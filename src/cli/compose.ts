@@ -15,6 +15,7 @@ import { systemClock } from '../node/system-clock.ts';
 import { systemRandom } from '../node/system-random.ts';
 import { readTrustFiles } from '../node/trust-files.ts';
 import { type Settings } from './agent-config.ts';
+import { writeError } from './report.ts';
 
 /** Introduces the adapters to the programs; no other file may import them. */
 export async function composeAgent(
@@ -34,7 +35,7 @@ export async function composeAgent(
     ),
     sources: agentSources(settings),
     volume: diskVolume(settings.directory),
-    log: jsonLog((line) => process.stderr.write(line), settings.logLevel),
+    log: jsonLog(writeError, settings.logLevel),
     metrics,
   };
 }

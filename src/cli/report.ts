@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { writeFileSync, writeSync } from 'node:fs';
 import { type PodsealError } from '../errors.ts';
 
 /** "error:" and "hint:" lines for people. */
@@ -14,5 +14,14 @@ export function writeTerminationMessage(error: PodsealError): void {
     writeFileSync('/dev/termination-log', errorText(error).slice(0, 4096), { flag: 'r+' });
   } catch {
     // Nobody is there to read it.
+  }
+}
+
+/** Writes to standard error at once; process.stderr would load the whole stream machinery first. */
+export function writeError(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch {
+    // Nobody reads it any more.
   }
 }

@@ -1,5 +1,4 @@
 import { createServer } from 'node:http';
-import { isIPv6 } from 'node:net';
 import { PodsealError } from '../errors.ts';
 
 export interface Answer {
@@ -42,7 +41,8 @@ export function serveHttp(
   });
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
-      const where = `${isIPv6(listen.host ?? '') ? `[${listen.host ?? ''}]` : (listen.host ?? '')}:${listen.port}`;
+      const host = listen.host ?? '';
+      const where = `${host.includes(':') ? `[${host}]` : host}:${listen.port}`;
       reject(
         new PodsealError(
           'LISTEN_FAILED',

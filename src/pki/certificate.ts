@@ -26,13 +26,18 @@ export interface Validity {
 /** Throws an Error when the bytes are no certificate. */
 export function certificateFromDer(bytes: Buffer): Certificate {
   const x509 = new X509Certificate(bytes);
+  let publicKeyDer: Buffer | undefined;
   return {
     der: bytes,
     x509,
     validity: { notBefore: x509.validFromDate, notAfter: x509.validToDate },
     serial: x509.serialNumber,
     fingerprint: sha256Hex(bytes),
-    publicKeyDer: x509.publicKey.export({ type: 'spki', format: 'der' }),
+    // Of most certificates nobody asks for it.
+    get publicKeyDer() {
+      publicKeyDer ??= x509.publicKey.export({ type: 'spki', format: 'der' });
+      return publicKeyDer;
+    },
   };
 }
 

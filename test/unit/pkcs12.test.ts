@@ -11,8 +11,8 @@ import { newCa, newLeaf } from '../support/certificate-builders.ts';
 import { openssl, runProgram } from '../support/openssl.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
-/** Longer than one block of the MAC's key derivation, and not all ASCII. */
-const longPassword = 'correct horse battery staple, schön und lang genug für zwei Blöcke';
+/** Longer than one block of the MAC's key derivation. */
+const longPassword = 'correct horse battery staple, long enough for two blocks and more';
 
 const keytool = (path: string, password: string) =>
   runProgram('keytool', [
@@ -69,6 +69,14 @@ describe('keyStore()', { concurrency: 2 }, () => {
       assert.equal(ok, false);
       assert.match(text, /invalid password/);
     }
+  });
+
+  test('takes a password that is not all ASCII as openssl does', async (t) => {
+    const key = await generateKey('ECDSAP256');
+    const store = keyStore(privateKeyPem(key), [newLeaf(child, { keyPair: key })], 'schön-世-🔒');
+    const args = ['pkcs12', '-in', file(t, store), '-noout', '-passin', 'pass:schön-世-🔒'];
+    const { ok, text } = await openssl(args);
+    assert.ok(ok, text);
   });
 
   test('uses today\'s algorithms alone', async (t) => {
