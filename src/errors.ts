@@ -57,6 +57,7 @@ export class PodsealError extends Error {
 /** Any thrown value as one of ours; what we did not foresee is a bug of ours (INVARIANT). */
 export function asPodsealError(thrown: unknown): PodsealError {
   // By name: the parts of the program are bundled apart, each with this class of its own.
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- same class, other bundle
   if (thrown instanceof Error && thrown.name === 'PodsealError') return thrown as PodsealError;
   const seen = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
   return new PodsealError('INVARIANT', `Cannot go on: ${seen}`, {

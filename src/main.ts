@@ -23,7 +23,7 @@ if (needsFlags && typeof process.execve === 'function') {
   process.execve(
     process.execPath,
     [process.execPath, ...sidecarFlags, ...process.execArgv, program, ...args],
-    process.env as Record<string, string>,
+    process.env,
   );
 }
 

@@ -19,7 +19,7 @@ const lastAttemptMs = 10_000;
 
 export interface Watch {
   /** To be called when a file of the sources changed; publishes changed trust at once. */
-  sourcesChanged(): void;
+  readonly sourcesChanged: () => void;
   /** For the probes. */
   status(): Status;
   /** Runs until `stop` (then it returns) or until it must not go on (then it throws). */
@@ -182,23 +182,28 @@ function lookAndTend(config: AgentConfig, world: AgentWorld, memory: Memory): Lo
   const seen = tendTrust(first, config, world) ? look(world) : first;
   const now = world.clock.now();
   const status = statusOf(seen.current, namesToAskFor(seen), seen.trust.bundle, now);
-  const since = {
-    namesMissing: status.missing.length > 0 ? (memory.since.namesMissing ?? now) : undefined,
-    untrusted: status.untrusted === undefined ? undefined : (memory.since.untrusted ?? now),
-  };
-  if (since.untrusted && !memory.since.untrusted)
-    world.log(
-      'warn',
-      'chain.untrusted',
-      `The chain on the volume no longer verifies: ${status.untrusted ?? ''}`,
-    );
-  if (since.namesMissing && !memory.since.namesMissing)
-    world.log('info', 'names.missing', 'The pod has new names', { names: status.missing });
-  memory.since = since;
+  noteSince(status, now, memory, world);
   if (seen.current.kind === 'usable' && !status.expired)
     memory.validUntil = seen.current.set.leaf.validity.notAfter;
   reportMetrics(seen, status, world);
   return seen;
+}
+
+/** Notes since when something is wrong, and says so once. */
+function noteSince(status: Status, now: Date, memory: Memory, world: AgentWorld): void {
+  const { since } = memory;
+  memory.since = {
+    namesMissing: status.missing.length > 0 ? (since.namesMissing ?? now) : undefined,
+    untrusted: status.untrusted === undefined ? undefined : (since.untrusted ?? now),
+  };
+  if (status.untrusted !== undefined && !since.untrusted)
+    world.log(
+      'warn',
+      'chain.untrusted',
+      `The chain on the volume no longer verifies: ${status.untrusted}`,
+    );
+  if (status.missing.length > 0 && !since.namesMissing)
+    world.log('info', 'names.missing', 'The pod has new names', { names: status.missing });
 }
 
 /** A trust file that is broken, or a volume that cannot be written, must not end the sidecar. */

@@ -22,7 +22,10 @@ export interface SettingsReader {
 
 export function settingsReader(environment: NodeJS.ProcessEnv): SettingsReader {
   const problems: string[] = [];
-  const text = (name: string): string | undefined => environment[name]?.trim() || undefined;
+  const text = (name: string): string | undefined => {
+    const value = environment[name]?.trim();
+    return value === '' ? undefined : value;
+  };
   const read = <T>(name: SettingName, parse: (value: string) => T): T => {
     const fallback = agentSettings[name];
     const value = text(name);

@@ -32,14 +32,12 @@ const goEscapes: Readonly<Record<string, string>> = {
 function unquoteGo(quoted: string): string {
   return quoted
     .slice(1, -1)
-    .replace(
-      /\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))/g,
-      (_, x?: string, u?: string, long?: string, plain?: string) => {
-        const hex = x ?? u ?? long;
-        if (hex !== undefined) return String.fromCodePoint(parseInt(hex, 16));
-        return goEscapes[plain ?? ''] ?? plain ?? '';
-      },
-    );
+    .replace(/\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))/g, (...match: string[]) => {
+      const [, x, u, long, plain = ''] = match as (string | undefined)[];
+      const hex = x ?? u ?? long;
+      if (hex !== undefined) return String.fromCodePoint(parseInt(hex, 16));
+      return goEscapes[plain] ?? plain;
+    });
 }
 
 /**

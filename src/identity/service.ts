@@ -53,7 +53,7 @@ function readSelector(value: unknown): Record<string, string> {
   const entries = Object.entries(value);
   if (entries.some(([, each]) => typeof each !== 'string'))
     throw new Error('its selector holds a value that is no text');
-  return Object.fromEntries(entries) as Record<string, string>;
+  return Object.fromEntries(entries);
 }
 
 function readClusterIPs(value: unknown): string[] {

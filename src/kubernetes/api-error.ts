@@ -35,7 +35,7 @@ export function apiError(thrown: unknown, attempted: Attempted): PodsealError {
     code: ConstructorParameters<typeof PodsealError>[0],
     hint: string,
   ): PodsealError => {
-    const retryAfterMs = retryAfter(thrown.headers as Record<string, string | undefined>);
+    const retryAfterMs = retryAfter(thrown.headers);
     return new PodsealError(code, what, {
       hint,
       cause: undefined,

@@ -88,9 +88,9 @@ function exchange(
       reject(error);
     }
     outgoing.on('error', fail);
-    if (stop.aborted) return onStop();
     stop.addEventListener('abort', onStop, { once: true });
-    outgoing.end(context.getBody() as string | undefined);
+    if (stop.aborted) onStop();
+    else outgoing.end(context.getBody() as string | undefined);
   });
 }
 

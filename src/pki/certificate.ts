@@ -98,7 +98,7 @@ function readSubjectNames(certificate: Certificate): SubjectNames {
 /** OIDs of extendedKeyUsage; undefined when the certificate has none (and so allows any purpose). */
 export function purposeOids(certificate: Certificate): readonly string[] | undefined {
   // Node calls the extended key usages `keyUsage`; its types leave out that it may be undefined.
-  return certificate.x509.keyUsage as string[] | undefined;
+  return certificate.x509.keyUsage;
 }
 
 /** The issuer or subject as one line for people. */

@@ -59,23 +59,23 @@ export function utf8String(text: string): Der {
 /** UTCTime until 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5). Sub-seconds are dropped. */
 export function time(date: Date): Der {
   return date.getUTCFullYear() < 2050
-    ? asn1.create(universal, asn1.Type.UTCTIME, false, asn1.dateToUtcTime(date) as string)
-    : asn1.create(
-        universal,
-        asn1.Type.GENERALIZEDTIME,
-        false,
-        asn1.dateToGeneralizedTime(date) as string,
-      );
+    ? asn1.create(universal, asn1.Type.UTCTIME, false, asn1.dateToUtcTime(date))
+    : asn1.create(universal, asn1.Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date));
+}
+
+/** forge keeps the number of a context tag where universal types stand. */
+function tagType(tag: number): forge.asn1.Type {
+  return tag;
 }
 
 /** `[tag] EXPLICIT`: the items inside a constructed context tag. */
 export function tagged(tag: number, ...items: readonly Der[]): Der {
-  return asn1.create(contextual, tag as forge.asn1.Type, true, [...items]);
+  return asn1.create(contextual, tagType(tag), true, [...items]);
 }
 
 /** `[tag] IMPLICIT` of a primitive value. */
 export function taggedBytes(tag: number, bytes: Uint8Array): Der {
-  return asn1.create(contextual, tag as forge.asn1.Type, false, binary(bytes));
+  return asn1.create(contextual, tagType(tag), false, binary(bytes));
 }
 
 export function encodeDer(node: Der): Buffer {
@@ -100,16 +100,16 @@ export function decodeDer(bytes: Uint8Array): Der {
 /** The members of a constructed node of this kind; throws an Error naming `what` otherwise. */
 export function membersOf(node: Der | undefined, kind: 'sequence' | 'set', what: string): Der[] {
   const type = kind === 'sequence' ? asn1.Type.SEQUENCE : asn1.Type.SET;
-  if (!node || node.tagClass !== universal || node.type !== type || !Array.isArray(node.value))
+  if (node?.tagClass !== universal || node.type !== type || !Array.isArray(node.value))
     throw new Error(`${what} is not a ${kind.toUpperCase()}`);
-  return node.value as Der[];
+  return node.value;
 }
 
 /** The members of `[tag]`, constructed. */
 export function taggedMembers(node: Der | undefined, tag: number, what: string): Der[] {
   if (!isTagged(node, tag) || !Array.isArray(node.value))
     throw new Error(`${what} is not [${tag}]`);
-  return node.value as Der[];
+  return node.value;
 }
 
 export function isTagged(node: Der | undefined, tag: number): node is Der {
@@ -118,7 +118,7 @@ export function isTagged(node: Der | undefined, tag: number): node is Der {
 
 /** The number of a context tag, or undefined for another class. */
 export function tagOf(node: Der): number | undefined {
-  return node.tagClass === contextual ? (node.type as number) : undefined;
+  return node.tagClass === contextual ? node.type : undefined;
 }
 
 function primitive(node: Der | undefined, type: forge.asn1.Type, what: string): Buffer {

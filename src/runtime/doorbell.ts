@@ -5,7 +5,7 @@
 export interface Doorbell {
   ring(): void;
   /** A signal that aborts at the next ring, or at once when it rang since the last call, or when `stop` does. */
-  nextRing(stop: AbortSignal): { readonly signal: AbortSignal; release(): void };
+  nextRing(stop: AbortSignal): { readonly signal: AbortSignal; readonly release: () => void };
 }
 
 export function doorbell(): Doorbell {

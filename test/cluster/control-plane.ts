@@ -284,7 +284,7 @@ async function until(
   directory: string,
   isSo: () => Promise<boolean>,
 ): Promise<void> {
-  for (const startedAt = Date.now(); ; await sleep(50)) {
+  for (const startedAt = Date.now(); ;) {
     try {
       if (await isSo()) return;
     } catch {
@@ -294,6 +294,7 @@ async function until(
       throw new Error(
         `Cannot wait longer than ${seconds} s for ${what}: see ${directory}/log (kept only by "npm run cluster -- up")`,
       );
+    await sleep(50);
   }
 }
 

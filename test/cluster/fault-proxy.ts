@@ -93,7 +93,7 @@ interface Exchange {
   readonly target: ProxyTarget;
   readonly agent: Agent;
   readonly fault: Fault | undefined;
-  note(status: number): void;
+  readonly note: (status: number) => void;
 }
 
 async function answer(exchange: Exchange): Promise<void> {

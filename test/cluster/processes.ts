@@ -46,7 +46,7 @@ export function isAlive(started: Started): boolean {
 /** Ends the process, if it still is the one that we started, and waits until it is gone. */
 export async function end(started: Started, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
   const patienceMs = 3_000;
-  for (const startedAt = Date.now(); isAlive(started); await sleep(20)) {
+  for (const startedAt = Date.now(); isAlive(started);) {
     // kube-apiserver waits up to 60 s for open watches when asked politely.
     const isLate = Date.now() - startedAt > patienceMs;
     try {
@@ -54,5 +54,6 @@ export async function end(started: Started, signal: 'SIGKILL' | 'SIGTERM'): Prom
     } catch {
       return;
     }
+    await sleep(20);
   }
 }

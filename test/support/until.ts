@@ -9,11 +9,12 @@ export async function until<T>(
   look: () => T | Promise<T>,
   seconds = 30,
 ): Promise<Exclude<T, undefined | false | null>> {
-  for (const startedAt = Date.now(); ; await sleep(20)) {
+  for (const startedAt = Date.now(); ;) {
     const seen = await look();
     if (seen !== undefined && seen !== false && seen !== null)
       return seen as Exclude<T, undefined | false | null>;
     if (Date.now() - startedAt > seconds * 1000)
       throw new Error(`${what}: not within ${seconds} s`);
+    await sleep(20);
   }
 }

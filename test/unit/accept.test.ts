@@ -4,7 +4,12 @@ import { acceptChain, type Expectation } from '../../src/certificates/accept.ts'
 import { type ErrorCode } from '../../src/errors.ts';
 import { type Certificate, certificatesPem } from '../../src/pki/certificate.ts';
 import * as der from '../../src/pki/der.ts';
-import { extendedKeyUsage, extensionOids, keyUsage, subjectAltName } from '../../src/pki/extensions.ts';
+import {
+  extendedKeyUsage,
+  extensionOids,
+  keyUsage,
+  subjectAltName,
+} from '../../src/pki/extensions.ts';
 import { bundleOf } from '../../src/trust/bundle.ts';
 import {
   atNoonPlus,
@@ -48,10 +53,9 @@ const usual = [keyUsage(tlsUsages), extendedKeyUsage(tlsUsages), basicConstraint
   (extension) => extension !== undefined,
 );
 
-const signing = [
-  keyUsage(['digital signature', 'cert sign']),
-  extendedKeyUsage(tlsUsages),
-].filter((extension) => extension !== undefined);
+const signing = [keyUsage(['digital signature', 'cert sign']), extendedKeyUsage(tlsUsages)].filter(
+  (extension) => extension !== undefined,
+);
 
 describe('acceptChain()', () => {
   test('accepts what was asked for', () => {
@@ -160,7 +164,8 @@ describe('acceptChain()', () => {
     ],
     [
       'a certificate of the future',
-      () => accept(leaf({ validity: { notBefore: atNoonPlus(1000), notAfter: atNoonPlus(hourMs) } })),
+      () =>
+        accept(leaf({ validity: { notBefore: atNoonPlus(1000), notAfter: atNoonPlus(hourMs) } })),
       'CERTIFICATE_NOT_YET_VALID',
       /it is valid only from 2026-06-01T12:00:01\.000Z/,
     ],

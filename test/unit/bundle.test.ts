@@ -5,7 +5,11 @@ import { newCa } from '../support/certificate-builders.ts';
 
 const [old, current, coming] = [newCa(), newCa(), newCa()];
 
-const read = (pem: string, path = '/trust/ca.crt'): TrustFileReading => ({ path, kind: 'read', pem });
+const read = (pem: string, path = '/trust/ca.crt'): TrustFileReading => ({
+  path,
+  kind: 'read',
+  pem,
+});
 const unreadable = (path = '/trust/ca.crt'): TrustFileReading => ({
   path,
   kind: 'unreadable',
@@ -22,7 +26,10 @@ describe('nextBundle()', () => {
   });
 
   test('joins several files without doubles', () => {
-    const { bundle } = nextBundle(undefined, [read(old.pem, '/a'), read(old.pem + current.pem, '/b')]);
+    const { bundle } = nextBundle(undefined, [
+      read(old.pem, '/a'),
+      read(old.pem + current.pem, '/b'),
+    ]);
     assert.deepEqual(bundle, previous);
   });
 

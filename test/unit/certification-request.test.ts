@@ -12,7 +12,13 @@ import {
 import * as der from '../../src/pki/der.ts';
 import { distinguishedName } from '../../src/pki/distinguished-name.ts';
 import { encodeExtension, subjectAltName, type Extension } from '../../src/pki/extensions.ts';
-import { keyAlgorithms, keyPairOf, privateKeyPem, type KeyAlgorithm, type KeyPair } from '../../src/pki/key-pair.ts';
+import {
+  keyAlgorithms,
+  keyPairOf,
+  privateKeyPem,
+  type KeyAlgorithm,
+  type KeyPair,
+} from '../../src/pki/key-pair.ts';
 import { encodePem } from '../../src/pki/pem.ts';
 import { signatureIdentifier, signDer } from '../../src/pki/signature.ts';
 import { dnsNames, newKey, tlsUsages } from '../support/certificate-builders.ts';
@@ -96,7 +102,10 @@ describe('parseCertificationRequest()', () => {
     ['RSA', keyPairOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey)],
   ] as const)
     test(`never accepts other content after any byte of a request with a key ${what} changed`, () => {
-      const request = buildCertificationRequest({ ...content, commonName: 'web.shop.svc' }, keyPair);
+      const request = buildCertificationRequest(
+        { ...content, commonName: 'web.shop.svc' },
+        keyPair,
+      );
       const signed = signedPart(request);
       for (let at = 0; at < request.length; at++)
         for (const flip of [0x01, 0x20, 0x80, 0xff]) {
@@ -262,7 +271,10 @@ describe('parseCertificationRequest()', () => {
   });
 
   test('refuses a signature by SHA-1 and one by RSA-PSS', async (t) => {
-    const key = keyFile(t, keyPairOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey));
+    const key = keyFile(
+      t,
+      keyPairOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey),
+    );
     for (const options of [['-sha1'], ['-sha256', '-sigopt', 'rsa_padding_mode:pss']]) {
       const { ok, text } = await openssl([
         ...['req', '-new', '-key', key, '-subj', '/', ...options],
@@ -325,10 +337,7 @@ interface RequestParts {
 /** A request of any content, signed as it should be. */
 function craftedRequest(parts: RequestParts, { privateKey, publicKeyDer }: KeyPair): Buffer {
   const san = encodeExtension(subjectAltName(dnsNames('web.shop.svc'), true));
-  const usual = der.sequence(
-    der.oid('1.2.840.113549.1.9.14'),
-    der.setOf(der.sequence(san)),
-  );
+  const usual = der.sequence(der.oid('1.2.840.113549.1.9.14'), der.setOf(der.sequence(san)));
   const info = der.sequence(
     der.integer(Uint8Array.of(parts.version ?? 0)),
     parts.subject ?? distinguishedName(),

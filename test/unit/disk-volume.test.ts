@@ -81,7 +81,11 @@ describe('publish()', () => {
     assert.equal(seenByApplication(directory), 'one');
     assert.equal(readlinkSync(join(directory, 'tls.key')), '..data/tls.key');
     assert.match(readlinkSync(join(directory, '..data')), /^\.\.\d{4}(_\d\d){5}\.\w{6}$/);
-    assert.deepEqual(diskVolume(directory).read()?.files.toSorted(), ['ca.crt', 'tls.crt', 'tls.key']);
+    assert.deepEqual(diskVolume(directory).read()?.files.toSorted(), [
+      'ca.crt',
+      'tls.crt',
+      'tls.key',
+    ]);
     assert.deepEqual(
       readdirSync(directory).filter((name) => !name.startsWith('..')),
       ['ca.crt', 'tls.crt', 'tls.key'],
@@ -125,7 +129,8 @@ describe('publish()', () => {
 
   test('removes a set that was replaced long ago', (t) => {
     const directory = temporaryDirectory(t);
-    const at = (seconds: number) => diskVolume(directory, nodeFs, () => new Date(Date.now() + seconds * 1000));
+    const at = (seconds: number) =>
+      diskVolume(directory, nodeFs, () => new Date(Date.now() + seconds * 1000));
     at(0).publish(setOf('one'), receiptOf('one'));
     at(1).publish(setOf('two'), receiptOf('two'));
     assert.equal(setsIn(directory).length, 2);
@@ -211,7 +216,12 @@ describe('publish()', () => {
     const slow: FileSystem = {
       ...nodeFs,
       writeSync: ((fd: number, bytes: Buffer, offset: number) =>
-        nodeFs.writeSync(fd, bytes, offset, Math.min(7, bytes.length - offset))) as FileSystem['writeSync'],
+        nodeFs.writeSync(
+          fd,
+          bytes,
+          offset,
+          Math.min(7, bytes.length - offset),
+        )) as FileSystem['writeSync'],
     };
     diskVolume(directory, slow).publish(setOf('one'), receiptOf('one'));
     assert.equal(seenByApplication(directory), 'one');
@@ -460,4 +470,3 @@ describe('a reader that opened the old set', () => {
 function lstatOf(directory: string, name: string): nodeFs.Stats | undefined {
   return lstatSync(join(directory, name), { throwIfNoEntry: false });
 }
-

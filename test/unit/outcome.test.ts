@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { outcomeOf, type Submitted } from '../../src/certificates/outcome.ts';
 import { readGapMs } from '../../src/certificates/read-gap.ts';
-import { requestName, type Condition, type SigningRequest } from '../../src/certificates/signing-request.ts';
+import {
+  requestName,
+  type Condition,
+  type SigningRequest,
+} from '../../src/certificates/signing-request.ts';
 import { type ErrorCode } from '../../src/errors.ts';
 
 const submitted: Submitted = { name: 'podseal-1', uid: 'uid-1', request: 'PEM of ours\n' };
@@ -126,7 +130,10 @@ describe('readGapMs()', () => {
 describe('requestName()', () => {
   test('holds the uid of the pod and 128 bits of the key, and is a name that Kubernetes takes', () => {
     const name = requestName('5e0c6f0e-0b3a-4f0e-9a52-4b8e1f0f3a11', '0123456789abcdef'.repeat(4));
-    assert.equal(name, 'podseal-5e0c6f0e-0b3a-4f0e-9a52-4b8e1f0f3a11-0123456789abcdef0123456789abcdef');
+    assert.equal(
+      name,
+      'podseal-5e0c6f0e-0b3a-4f0e-9a52-4b8e1f0f3a11-0123456789abcdef0123456789abcdef',
+    );
     assert.match(name, /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/);
   });
 });

@@ -65,7 +65,14 @@ describe('keyStore()', { concurrency: 2 }, () => {
     const store = keyStore(privateKeyPem(key), [newLeaf(child, { keyPair: key })], 'changeit');
     const path = file(t, store);
     for (const password of ['Changeit', '', 'changeit ']) {
-      const { ok, text } = await openssl(['pkcs12', '-in', path, '-nodes', '-passin', `pass:${password}`]);
+      const { ok, text } = await openssl([
+        'pkcs12',
+        '-in',
+        path,
+        '-nodes',
+        '-passin',
+        `pass:${password}`,
+      ]);
       assert.equal(ok, false);
       assert.match(text, /invalid password/);
     }
@@ -79,13 +86,16 @@ describe('keyStore()', { concurrency: 2 }, () => {
     assert.ok(ok, text);
   });
 
-  test('uses today\'s algorithms alone', async (t) => {
+  test("uses today's algorithms alone", async (t) => {
     const key = await generateKey('ECDSAP256');
     const store = keyStore(privateKeyPem(key), [newLeaf(child, { keyPair: key })], 'changeit');
     const args = ['pkcs12', '-in', file(t, store), '-info', '-noout', '-passin', 'pass:changeit'];
     const { text } = await openssl(args);
     assert.match(text, /MAC: sha256, Iteration 10000/);
-    assert.match(text, /Encrypted data: PBES2, PBKDF2, AES-256-CBC, Iteration 10000, PRF hmacWithSHA256/);
+    assert.match(
+      text,
+      /Encrypted data: PBES2, PBKDF2, AES-256-CBC, Iteration 10000, PRF hmacWithSHA256/,
+    );
     assert.match(text, /Shrouded Keybag: PBES2, PBKDF2, AES-256-CBC, Iteration 10000/);
   });
 });

@@ -30,7 +30,9 @@ const renewalMs = Math.floor(dayMs * (1 / 2 + fraction / 6));
 
 const reading = (
   of: Certificate,
-  receipt: Partial<Omit<Receipt, 'renewAnnotation'>> & { renewAnnotation?: string | undefined } = {},
+  receipt: Partial<Omit<Receipt, 'renewAnnotation'>> & {
+    renewAnnotation?: string | undefined;
+  } = {},
 ): CurrentReading => ({
   kind: 'usable',
   set: {
@@ -113,11 +115,7 @@ const table: readonly (readonly [string, Partial<Situation>, unknown])[] = [
     { names, since: missingSince(0) },
     wait(renewalMs),
   ],
-  [
-    'issues at once when the annotation asks for it',
-    { renewAnnotation: 'now' },
-    issue('asked'),
-  ],
+  ['issues at once when the annotation asks for it', { renewAnnotation: 'now' }, issue('asked')],
   [
     'does not issue again for an annotation that was answered',
     { current: renewed, renewAnnotation: 'now' },

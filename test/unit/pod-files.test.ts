@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { clusterDomainOf, hostAndSubdomainOf, parseDownwardMap } from '../../src/identity/pod-files.ts';
+import {
+  clusterDomainOf,
+  hostAndSubdomainOf,
+  parseDownwardMap,
+} from '../../src/identity/pod-files.ts';
 
 describe('clusterDomainOf()', () => {
   for (const { when, text, expected } of [
@@ -43,7 +47,8 @@ describe('clusterDomainOf()', () => {
 });
 
 describe('hostAndSubdomainOf()', () => {
-  const kubelet = '# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n';
+  const kubelet =
+    '# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n';
 
   test('reads what the kubelet writes for a pod of a StatefulSet', () => {
     const text = `${kubelet}10.0.0.7\tweb-0.web.shop.svc.cluster.local\tweb-0\n`;
@@ -52,7 +57,10 @@ describe('hostAndSubdomainOf()', () => {
 
   for (const { when, line } of [
     { when: 'the pod has no subdomain', line: '10.0.0.7\tweb-0' },
-    { when: 'the line is of another namespace', line: '10.0.0.7 web-0.web.prod.svc.cluster.local web-0' },
+    {
+      when: 'the line is of another namespace',
+      line: '10.0.0.7 web-0.web.prod.svc.cluster.local web-0',
+    },
     { when: 'the short name differs', line: '10.0.0.7 web-0.web.shop.svc.cluster.local web-1' },
     { when: 'the line is a comment', line: '# 10.0.0.7 web-0.web.shop.svc.cluster.local web-0' },
     { when: 'the name has no svc', line: '10.0.0.7 web-0.web.shop.example.com web-0' },
@@ -89,7 +97,15 @@ describe('parseDownwardMap()', () => {
     assert.equal(parseDownwardMap('').size, 0);
   });
 
-  for (const line of ['app', 'app=web', 'app="web', 'app="web" ', '="web"', 'app="we"b"', 'app="\\"'])
+  for (const line of [
+    'app',
+    'app=web',
+    'app="web',
+    'app="web" ',
+    '="web"',
+    'app="we"b"',
+    'app="\\"',
+  ])
     test(`refuses ${line} and says which line it is`, () => {
       assert.throws(() => parseDownwardMap(`ok="yes"\n${line}\n`), /line 2 is not key="value"/);
     });

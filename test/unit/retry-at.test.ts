@@ -6,7 +6,10 @@ import { retryAt, type FailedAttempt } from '../../src/renewal/retry-at.ts';
 import { backoffMs } from '../../src/runtime/backoff.ts';
 import { atNoonPlus, dayMs, hourMs, noon } from '../support/certificate-builders.ts';
 
-const pauseMs = (code: ErrorCode, more: Partial<FailedAttempt> & { retryAfterMs?: number } = {}) => {
+const pauseMs = (
+  code: ErrorCode,
+  more: Partial<FailedAttempt> & { retryAfterMs?: number } = {},
+) => {
   const { retryAfterMs, ...attempt } = more;
   const details = retryAfterMs === undefined ? {} : { retryAfterMs };
   const at = retryAt({

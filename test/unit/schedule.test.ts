@@ -12,15 +12,21 @@ describe('renewAt()', () => {
     const ms = fc.integer({ min: -50 * 365 * dayMs, max: 100 * 365 * dayMs });
     const lifetime = fc.integer({ min: 1, max: 100 * 365 * dayMs });
     fc.assert(
-      fc.property(ms, lifetime, fc.nat(), fraction, (from, lifetimeMs, receivedBeforeEnd, chance) => {
-        const validity = { notBefore: atNoonPlus(from), notAfter: atNoonPlus(from + lifetimeMs) };
-        // Whatever was received before its end: also long before it became valid.
-        const receivedAt = new Date(validity.notAfter.getTime() - 1 - receivedBeforeEnd);
-        const at = renewAt(validity, receivedAt, chance);
-        assert.ok(at >= validity.notBefore, 'before notBefore');
-        assert.ok(at >= receivedAt, 'before receipt');
-        assert.ok(at < validity.notAfter, 'not before notAfter');
-      }),
+      fc.property(
+        ms,
+        lifetime,
+        fc.nat(),
+        fraction,
+        (from, lifetimeMs, receivedBeforeEnd, chance) => {
+          const validity = { notBefore: atNoonPlus(from), notAfter: atNoonPlus(from + lifetimeMs) };
+          // Whatever was received before its end: also long before it became valid.
+          const receivedAt = new Date(validity.notAfter.getTime() - 1 - receivedBeforeEnd);
+          const at = renewAt(validity, receivedAt, chance);
+          assert.ok(at >= validity.notBefore, 'before notBefore');
+          assert.ok(at >= receivedAt, 'before receipt');
+          assert.ok(at < validity.notAfter, 'not before notAfter');
+        },
+      ),
       { numRuns: 2_000 },
     );
   });

@@ -61,7 +61,10 @@ describe('ownServices()', () => {
   });
 
   test('takes the annotation before the selectors', () => {
-    const own = namesIn({ annotation: ['web'], file: file(web, { ...db, selector: { app: 'web' } }) });
+    const own = namesIn({
+      annotation: ['web'],
+      file: file(web, { ...db, selector: { app: 'web' } }),
+    });
     assert.deepEqual(own, { source: 'annotation podseal.dev/services', names: ['web'] });
   });
 
@@ -96,8 +99,18 @@ describe('ownServices()', () => {
   for (const [what, sources, why, unconfigured] of [
     ['no source at all', {}, /no source of Service names is configured/, true],
     ['a broken file', { file: unreadable }, /line 3 is broken/, false],
-    ['a broken file beside an annotation', { annotation: ['web'], file: unreadable }, /line 3/, false],
-    ['a broken file beside an empty annotation', { annotation: [], file: unreadable }, /line 3/, false],
+    [
+      'a broken file beside an annotation',
+      { annotation: ['web'], file: unreadable },
+      /line 3/,
+      false,
+    ],
+    [
+      'a broken file beside an empty annotation',
+      { annotation: [], file: unreadable },
+      /line 3/,
+      false,
+    ],
     ['labels that are not there yet', { labels: undefined, file: file(web) }, /labels/, false],
     [
       'labels that are not there yet beside an annotation',

@@ -21,7 +21,12 @@ const lower = newCa({ commonName: 'lower', parent: middle });
 const past = { notBefore: atNoonPlus(-2 * dayMs), notAfter: atNoonPlus(-dayMs) };
 const future = { notBefore: atNoonPlus(hourMs), notAfter: atNoonPlus(dayMs) };
 
-const verdict = (leaf: Certificate, others: readonly TestCa[], roots: readonly TestCa[], at = noon) =>
+const verdict = (
+  leaf: Certificate,
+  others: readonly TestCa[],
+  roots: readonly TestCa[],
+  at = noon,
+) =>
   verifyChain(
     leaf,
     others.map((each) => each.certificate),
@@ -66,7 +71,12 @@ describe('verifyChain()', () => {
   });
 
   test('finds the one way that works when two lead up', () => {
-    const expired = newCa({ commonName: 'lower', parent: middle, keyPair: lower.keyPair, validity: past });
+    const expired = newCa({
+      commonName: 'lower',
+      parent: middle,
+      keyPair: lower.keyPair,
+      validity: past,
+    });
     assert.equal(pathOf(newLeaf(lower), [expired, lower, middle], [root]).length, 3);
   });
 
