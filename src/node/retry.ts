@@ -1,5 +1,5 @@
 import pRetry from 'p-retry';
-import { asPodsealError, errorCodes } from '../errors.ts';
+import { asPodsealError, errorCodes, type ErrorCode } from '../errors.ts';
 import { type Clock, earlier, later } from '../runtime/clock.ts';
 import { type Retry } from '../runtime/retry.ts';
 
@@ -15,12 +15,8 @@ export function retryWith(clock: Clock): Retry {
         factor: 2,
         randomize: true,
         signal: stop,
-        shouldRetry: ({ error }) => {
-          const { code } = asPodsealError(error);
-          return (
-            errorCodes[code].again === 'soon' && code !== 'API_CONFLICT' && clock.now() < giveUpAt
-          );
-        },
+        shouldRetry: ({ error, attemptNumber }) =>
+          isWorthAnother(asPodsealError(error).code, attemptNumber) && clock.now() < giveUpAt,
         onFailedAttempt: async ({ error, retryDelay }) => {
           last = error;
           const { retryAfterMs = 0 } = asPodsealError(error);
@@ -34,4 +30,12 @@ export function retryWith(clock: Clock): Retry {
       throw stop.aborted && last !== undefined ? last : error;
     }
   };
+}
+
+/** A restarted API server forbids everything for a second, until it has read its roles; so does a new binding. */
+const forbiddenAttempts = 4;
+
+function isWorthAnother(code: ErrorCode, attempts: number): boolean {
+  if (code === 'API_FORBIDDEN') return attempts <= forbiddenAttempts;
+  return errorCodes[code].again === 'soon' && code !== 'API_CONFLICT';
 }

@@ -34,7 +34,7 @@ describe('the test control plane', { timeout: 240_000 }, () => {
     ok(Date.now() - downAt < 3_000 * 5, 'down in under 3 s (five times the slack)');
     deepEqual(Object.values(processes).filter(isAlive), []);
     ok(!existsSync(join(parent, 'a')) && !existsSync(join(parent, 'b')));
-    await rejects(fetch(`${first.serverUrl}/readyz`), 'nobody listens any more');
+    await rejects(() => fetch(`${first.serverUrl}/readyz`), 'nobody listens any more');
     rmSync(parent, { recursive: true });
   });
 

@@ -49,7 +49,6 @@ const malformed: readonly (readonly [string, string, RegExp])[] = [
     'svc',
     /"svc": names under it would read as names of other namespaces/,
   ],
-  ['PODSEAL_CLUSTER_DOMAIN', '*.local', /"\*\.local"/],
   ['PODSEAL_TRUST_DOMAIN', 'Example.com', /"Example\.com" is not a SPIFFE trust domain/],
   ['PODSEAL_TRUST_DOMAIN', 'a/b', /is not a SPIFFE trust domain/],
   ['PODSEAL_COMMON_NAME', 'yes', /"yes" is neither true nor false/],
@@ -117,6 +116,14 @@ describe('readSettings()', () => {
       assert.ok(error.message.includes(name), error.message);
       assert.ok(error.hint);
     });
+
+  test('refuses a wildcard as cluster domain', () => {
+    const { message } = refused({
+      PODSEAL_CLUSTER_DOMAIN: '*.local',
+      PODSEAL_TRUST_DOMAIN: 'example.com',
+    });
+    assert.match(message, /PODSEAL_CLUSTER_DOMAIN: "\*\.local"/);
+  });
 
   test('names every problem at once', () => {
     const one = new Map(malformed.map(([name, value]) => [name, value]));

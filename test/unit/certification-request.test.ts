@@ -356,12 +356,12 @@ function craftedRequest(parts: RequestParts, { privateKey, publicKeyDer }: KeyPa
 function replaced(node: der.Der, from: string, to: string): der.Der {
   const replaceIn = (each: der.Der): der.Der => {
     if (Array.isArray(each.value))
-      return { ...each, value: (each.value as der.Der[]).map(replaceIn) } as der.Der;
+      return { ...each, value: (each.value).map(replaceIn) };
     const tagAndLength = 2;
-    const hex = Buffer.from(each.value as string, 'latin1').toString('hex');
+    const hex = Buffer.from(each.value, 'latin1').toString('hex');
     const whole = der.encodeDer(each).toString('hex');
     const value = hex === from ? to : whole === from ? to.slice(2 * tagAndLength) : hex;
-    return { ...each, value: Buffer.from(value, 'hex').toString('latin1') } as der.Der;
+    return { ...each, value: Buffer.from(value, 'hex').toString('latin1') };
   };
   const result = replaceIn(node);
   assert.notDeepEqual(der.encodeDer(result), der.encodeDer(node), 'nothing was replaced');

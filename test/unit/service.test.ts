@@ -35,10 +35,10 @@ describe('parseServiceLine()', () => {
 
   for (const [line, why] of [
     ['{"name":', /JSON/],
-    ['null', /not an object/],
-    ['"web"', /not an object/],
-    ['{"name":"web.shop"}', /no Service name/],
-    ['{"name":1}', /no Service name/],
+    ['null', /JSON object/],
+    ['"web"', /JSON object/],
+    ['{"name":"web.shop"}', /no name of a Service/],
+    ['{"name":1}', /no name of a Service/],
     ['{"name":"web","selector":["app"]}', /selector is no map/],
     ['{"name":"web","selector":{"app":1}}', /a value that is no text/],
     ['{"name":"web","clusterIPs":"10.96.0.5"}', /clusterIPs is no list/],
