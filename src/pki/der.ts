@@ -66,7 +66,7 @@ export function time(date: Date): Der {
 /** forge keeps the number of a context tag where universal types stand. */
 function tagType(tag: number): forge.asn1.Type {
   // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- the published types have one field for both
-  return tag as forge.asn1.Type;
+  return tag;
 }
 
 /** `[tag] EXPLICIT`: the items inside a constructed context tag. */

@@ -28,13 +28,19 @@ export function apiClient(kubeconfigPath: string): ApiClient {
     await config.applyToHTTPSOptions(options);
     options.agent = agent;
   });
-  const request: ApiClient['request'] = async (method, path, body, contentType) => {
+  const once: ApiClient['request'] = async (method, path, body, contentType) => {
     await ready;
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       ...(options.headers as Record<string, string> | undefined),
       accept: 'application/json',
-      ...(text === undefined ? {} : { 'content-type': contentType ?? 'application/json' }),
+      ...(text === undefined
+        ? {}
+        : {
+            'content-type': contentType ?? 'application/json',
+            // Without it Node sends a DELETE's body in a way that the API server ignores.
+            'content-length': String(Buffer.byteLength(text)),
+          }),
     };
     return new Promise((resolve, reject) => {
       const outgoing = httpsRequest(
@@ -55,6 +61,15 @@ export function apiClient(kubeconfigPath: string): ApiClient {
       outgoing.on('error', reject);
       outgoing.end(text);
     });
+  };
+  const request: ApiClient['request'] = async (method, path, body, contentType) => {
+    try {
+      return await once(method, path, body, contentType);
+    } catch (error) {
+      // A connection kept alive across a restart of the API server; a read may be asked again.
+      if (method !== 'GET' || (error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+      return once(method, path, body, contentType);
+    }
   };
   return {
     request,

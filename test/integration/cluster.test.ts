@@ -42,7 +42,6 @@ describe('the test control plane', { timeout: 240_000 }, () => {
     const directory = mkdtempSync(join(tmpdir(), 'podseal-killed-'));
     rmSync(directory, { recursive: true });
     const plane = await startControlPlane({ directory });
-    context.after(() => plane.down());
     const scene = await sceneFor(context, plane);
     const init = scene.run('init');
     const request = await scene.administrator.pending();
@@ -55,6 +54,8 @@ describe('the test control plane', { timeout: 240_000 }, () => {
     const [found] = await until('the request after the restart', () => scene.administrator.list());
     equal(found?.metadata.uid, request.metadata.uid);
     approveAll(context, scene);
+    // After what uses it: hooks run in the order in which they were registered.
+    context.after(() => plane.down());
     equal(await init.exit, 0, init.output());
   });
 

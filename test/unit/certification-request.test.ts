@@ -355,8 +355,7 @@ function craftedRequest(parts: RequestParts, { privateKey, publicKeyDer }: KeyPa
  */
 function replaced(node: der.Der, from: string, to: string): der.Der {
   const replaceIn = (each: der.Der): der.Der => {
-    if (Array.isArray(each.value))
-      return { ...each, value: (each.value).map(replaceIn) };
+    if (Array.isArray(each.value)) return { ...each, value: each.value.map(replaceIn) };
     const tagAndLength = 2;
     const hex = Buffer.from(each.value, 'latin1').toString('hex');
     const whole = der.encodeDer(each).toString('hex');
