@@ -108,7 +108,7 @@ describe('parseCertificationRequest()', () => {
       );
       const signed = signedPart(request);
       for (let at = 0; at < request.length; at++)
-        for (const flip of [0x01, 0x20, 0x80, 0xff]) {
+        for (const flip of [0x01, 0x80]) {
           const changed = Buffer.from(request);
           changed[at] = (changed[at] ?? 0) ^ flip;
           if (isAccepted(changed))

@@ -246,96 +246,111 @@ const operations = [
   'writeSync',
 ] as const satisfies readonly (keyof FileSystem)[];
 
-/**
- * A file system on which every call from number `from` on throws: what a process leaves behind that
- * is killed there. `calls` counts. Operations that a real crash would have undone (open files) leak
- * until the process ends, as they may.
- */
-function dyingFileSystem(from: number): { readonly fs: FileSystem; readonly calls: () => number } {
+/** How the file system fails at one call. */
+const failures = {
+  /** That call and all that follow throw: what a process leaves behind that is killed there. */
+  'a crash at': { isFailing: (call: number, at: number) => call >= at, isDone: false },
+  'an error of': { isFailing: (call: number, at: number) => call === at, isDone: false },
+  'an error just after': { isFailing: (call: number, at: number) => call === at, isDone: true },
+} as const;
+
+/** A file system that fails at call number `at` (1 is the first one); `calls` counts. */
+function failingFileSystem(
+  kind: keyof typeof failures,
+  at: number,
+): { readonly fs: FileSystem; readonly calls: () => number } {
+  const { isFailing, isDone } = failures[kind];
   let calls = 0;
-  const dying = Object.fromEntries(
-    operations.map((operation) => [
-      operation,
-      (...args: readonly unknown[]): unknown => {
-        if (++calls >= from) throw new Error(`crash at call ${calls}, ${operation}`);
-        return (nodeFs[operation] as (...args: readonly unknown[]) => unknown)(...args);
-      },
-    ]),
-  );
-  return { fs: dying as unknown as FileSystem, calls: () => calls };
+  const failing = operations.map((operation) => [
+    operation,
+    (...args: readonly unknown[]): unknown => {
+      const fails = isFailing(++calls, at);
+      const call = nodeFs[operation] as (...args: readonly unknown[]) => unknown;
+      const result = fails && !isDone ? undefined : call(...args);
+      if (fails) throw new Error(`${kind} call ${calls}, ${operation}`);
+      return result;
+    },
+  ]);
+  return { fs: Object.fromEntries(failing) as FileSystem, calls: () => calls };
 }
 
-describe('publish() that dies in the middle', () => {
-  /** How a volume stands before the publish that dies. */
-  const befores: readonly (readonly [string, (directory: string) => void, string | undefined])[] = [
-    ['an empty volume', () => undefined, undefined],
-    [
-      'a volume with a set',
-      (directory) => diskVolume(directory).publish(setOf('old'), receiptOf('old')),
-      'old',
-    ],
-    [
-      'a volume with sets to remove and a file too many',
-      (directory) => {
-        diskVolume(directory).publish(setOf('older'), receiptOf('older'));
-        const longAgo = Date.now() / 1000 - 3600;
-        utimesSync(join(directory, readlinkSync(join(directory, '..data'))), longAgo, longAgo);
-        const more = { name: 'tls-combined.pem', content: 'both', mode: 0o400 };
-        // Published by hand into the same second, so that both sets are there.
-        diskVolume(directory, nodeFs, () => new Date(0)).publish(
-          [...setOf('old'), more],
-          receiptOf('old'),
-        );
-      },
-      'old',
-    ],
-  ];
-  for (const [what, prepare, before] of befores)
-    test(`leaves ${what} usable at every single file operation`, (t) => {
-      const wasAt = new Set<string | undefined>();
+for (const kind of Object.keys(failures) as (keyof typeof failures)[])
+  describe(`${kind} any file operation`, () => {
+    /** How a volume stands before the publish that dies. */
+    const befores: readonly (readonly [string, (directory: string) => void, string | undefined])[] =
+      [
+        ['an empty volume', () => undefined, undefined],
+        [
+          'a volume with a set',
+          (directory) => diskVolume(directory).publish(setOf('old'), receiptOf('old')),
+          'old',
+        ],
+        [
+          'a volume with sets to remove and a file too many',
+          (directory) => {
+            diskVolume(directory).publish(setOf('older'), receiptOf('older'));
+            const longAgo = Date.now() / 1000 - 3600;
+            utimesSync(join(directory, readlinkSync(join(directory, '..data'))), longAgo, longAgo);
+            const more = { name: 'tls-combined.pem', content: 'both', mode: 0o400 };
+            // Published by hand into the same second, so that both sets are there.
+            diskVolume(directory, nodeFs, () => new Date(0)).publish(
+              [...setOf('old'), more],
+              receiptOf('old'),
+            );
+          },
+          'old',
+        ],
+      ];
+    for (const [what, prepare, before] of befores)
+      test(`leaves ${what} usable when it publishes`, (t) => {
+        const wasAt = new Set<string | undefined>();
+        for (let from = 1, done = false; !done; from++) {
+          const directory = temporaryDirectory(t);
+          prepare(directory);
+          const { fs, calls } = failingFileSystem(kind, from);
+          try {
+            diskVolume(directory, fs).publish(setOf('new'), receiptOf('new'));
+          } catch (error) {
+            assert.match(String(error), /Cannot publish to volume/);
+          }
+          done = calls() < from;
+          const seen = labelRead(directory);
+          wasAt.add(seen);
+          assert.ok(seen === before || seen === 'new', `${seen} at call ${from}`);
+          assert.equal(seenByApplication(directory), seen);
+          if (done) assert.equal(seen, 'new');
+          // Who opens by path finds every file as soon as there is a set.
+          if (seen !== undefined)
+            for (const { name, content } of setOf(seen))
+              assert.equal(readFileSync(join(directory, name), 'utf8'), content);
+          diskVolume(directory).publish(setOf('next'), receiptOf('next'));
+          assert.equal(labelRead(directory), 'next');
+          assert.equal(seenByApplication(directory), 'next');
+          assert.equal(readFileSync(join(directory, 'tls.key'), 'utf8'), 'key next\n');
+          assert.ok(from < 500, 'it never passes');
+        }
+        assert.deepEqual(wasAt, new Set([before, 'new']), 'the failure was never where it counts');
+      });
+
+    test('keeps the pending request, or the one before it', (t) => {
       for (let from = 1, done = false; !done; from++) {
         const directory = temporaryDirectory(t);
-        prepare(directory);
-        const { fs, calls } = dyingFileSystem(from);
+        diskVolume(directory).writePending(pending);
+        const { fs, calls } = failingFileSystem(kind, from);
         try {
-          diskVolume(directory, fs).publish(setOf('new'), receiptOf('new'));
+          diskVolume(directory, fs).writePending({ ...pending, uid: 'uid-1' });
         } catch (error) {
-          assert.match(String(error), /Cannot publish to volume/);
+          assert.match(String(error), /Cannot keep the pending request in volume/);
         }
         done = calls() < from;
-        const seen = labelRead(directory);
-        wasAt.add(seen);
-        assert.ok(seen === before || seen === 'new', `${seen} after a crash at call ${from}`);
-        assert.equal(seenByApplication(directory), seen);
-        if (done) assert.equal(seen, 'new');
-        diskVolume(directory).publish(setOf('next'), receiptOf('next'));
-        assert.equal(labelRead(directory), 'next');
-        assert.equal(seenByApplication(directory), 'next');
-        assert.equal(readFileSync(join(directory, 'tls.key'), 'utf8'), 'key next\n');
-        assert.ok(from < 500, 'it never passes');
+        const read = diskVolume(directory).readPending();
+        assert.ok(read);
+        assert.ok(read.uid === 'uid-1' || (read.uid === undefined && !done));
+        diskVolume(directory).writePending({ ...pending, uid: 'uid-2' });
+        assert.equal(diskVolume(directory).readPending()?.uid, 'uid-2');
       }
-      assert.deepEqual(wasAt, new Set([before, 'new']), 'the crash was never where it counts');
     });
-
-  test('keeps the pending request, or the one before it, at every file operation', (t) => {
-    for (let from = 1, done = false; !done; from++) {
-      const directory = temporaryDirectory(t);
-      diskVolume(directory).writePending(pending);
-      const { fs, calls } = dyingFileSystem(from);
-      try {
-        diskVolume(directory, fs).writePending({ ...pending, uid: 'uid-1' });
-      } catch (error) {
-        assert.match(String(error), /Cannot keep the pending request in volume/);
-      }
-      done = calls() < from;
-      const read = diskVolume(directory).readPending();
-      assert.ok(read);
-      assert.ok(read.uid === 'uid-1' || (read.uid === undefined && !done));
-      diskVolume(directory).writePending({ ...pending, uid: 'uid-2' });
-      assert.equal(diskVolume(directory).readPending()?.uid, 'uid-2');
-    }
   });
-});
 
 describe('a volume into which somebody else wrote', () => {
   const names = ['..data', 'tls.key', '..link_tmp', '..pending', '..pending_tmp'] as const;

@@ -214,7 +214,7 @@ describe('wantedNames(), whatever anybody calls things,', () => {
         const shared = dnsNamesOf(other, domain).filter((name) => ofOne.has(name));
         assert.deepEqual(shared, []);
       }),
-      { numRuns: 5_000 },
+      { numRuns: 2_000 },
     );
   });
 
