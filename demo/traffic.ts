@@ -2,6 +2,7 @@ import { readFileSync, readlinkSync, watch } from 'node:fs';
 import { createServer, request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { X509Certificate } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
 
 /** An application that serves with the volume, and a client that trusts its ca.crt alone. */
 export interface Traffic {
@@ -46,7 +47,8 @@ export async function startTraffic(directory: string, serverName: string): Promi
       );
       outgoing.on('socket', (socket) =>
         socket.once('secureConnect', () => {
-          const raw = (socket as import('node:tls').TLSSocket).getPeerCertificate().raw;
+          if (!(socket instanceof TLSSocket)) return;
+          const { raw } = socket.getPeerCertificate();
           serial = new X509Certificate(raw).serialNumber;
         }),
       );
@@ -56,9 +58,9 @@ export async function startTraffic(directory: string, serverName: string): Promi
       });
       outgoing.end();
     });
-  let isOpen = true;
+  const closing = new AbortController();
   const asking = (async () => {
-    while (isOpen) {
+    while (!closing.signal.aborted) {
       await ask();
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
@@ -68,7 +70,7 @@ export async function startTraffic(directory: string, serverName: string): Promi
     failures: () => failures,
     servedSerial: () => serial,
     async close() {
-      isOpen = false;
+      closing.abort();
       await asking;
       watcher.close();
       server.closeAllConnections();

@@ -2,11 +2,11 @@ import { PodsealError, type ErrorCode } from '../errors.ts';
 import { missingNames, type SubjectNames } from '../identity/subject-names.ts';
 import {
   certificatesFromPem,
-  purposeOids,
+  extensionsOf,
   subjectNamesIn,
   type Certificate,
 } from '../pki/certificate.ts';
-import { purposesNotAllowed, type Usage } from '../pki/extensions.ts';
+import { usagesNotAllowed, type Usage } from '../pki/extensions.ts';
 import { type TrustBundle } from '../trust/bundle.ts';
 import { verifyChain } from '../trust/verify-chain.ts';
 
@@ -41,7 +41,7 @@ export function acceptChain(chainPem: string, expected: Expectation): readonly C
   );
   if (!leaf) return refuse('CERTIFICATE_MALFORMED', 'it holds no PEM block', askSigner);
   checkKey(leaf, others, expected, (why) => refuse('CERTIFICATE_MISMATCH', why, askSigner));
-  checkContent(leaf, expected, (why) => refuse('CERTIFICATE_MISMATCH', why, askSigner));
+  checkContent(leaf, expected, (code, why) => refuse(code, why, askSigner));
   const { notBefore, notAfter } = leaf.validity;
   const now = expected.now.toISOString();
   if (expected.now >= notAfter)
@@ -87,18 +87,30 @@ function checkKey(
   );
 }
 
+/** A leaf that our own reader cannot read is refused like one with the wrong content. */
 function checkContent(
   leaf: Certificate,
   expected: Expectation,
-  refuse: (why: string) => never,
+  refuse: (code: ErrorCode, why: string) => never,
 ): void {
-  const missing = missingNames(subjectNamesIn(leaf), expected.names);
+  let names: SubjectNames;
+  let forbidden: readonly Usage[];
+  try {
+    names = subjectNamesIn(leaf);
+    forbidden = usagesNotAllowed(expected.usages, extensionsOf(leaf));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return refuse('CERTIFICATE_MALFORMED', `its extensions cannot be read: ${why}`);
+  }
+  const missing = missingNames(names, expected.names);
   if (missing.length > 0) {
     const shown = missing.slice(0, 20).map((name) => JSON.stringify(name));
     const more = missing.length > 20 ? `, and ${missing.length - 20} more` : '';
-    refuse(`it lacks names that were asked for: ${shown.join(', ')}${more}`);
+    const list = `${shown.join(', ')}${more}`;
+    refuse('CERTIFICATE_MISMATCH', `it lacks names that were asked for: ${list}`);
   }
-  const purposes = purposesNotAllowed(expected.usages, purposeOids(leaf));
-  if (purposes.length > 0) refuse(`it does not allow: ${purposes.join(', ')}`);
-  if (leaf.x509.ca) refuse('it is a CA certificate, and a pod must not hold one');
+  if (forbidden.length > 0)
+    refuse('CERTIFICATE_MISMATCH', `it does not allow: ${forbidden.join(', ')}`);
+  if (leaf.x509.ca)
+    refuse('CERTIFICATE_MISMATCH', 'it is a CA certificate, and a pod must not hold one');
 }

@@ -252,25 +252,32 @@ function podAddresses(reader: SettingsReader): readonly string[] {
   return [...all].filter((address) => !hosts.includes(address));
 }
 
-function readNaming(reader: SettingsReader, pod: Pod, files: SystemFiles): NamingSettings {
+function readClusterDomain(reader: SettingsReader, pod: Pod, files: SystemFiles): string {
   const found =
     files.resolvConf === undefined ? undefined : clusterDomainOf(files.resolvConf, pod.namespace);
-  const clusterDomain = (
-    reader.text('PODSEAL_CLUSTER_DOMAIN') ??
-    found ??
-    'cluster.local'
-  ).toLowerCase();
+  const domain = (reader.text('PODSEAL_CLUSTER_DOMAIN') ?? found ?? 'cluster.local').toLowerCase();
+  const special: Readonly<Record<string, string>> = {
+    svc: 'names under it would read as names of other namespaces',
+  };
   const problem =
-    clusterDomain === 'svc'
-      ? 'names under it would read as names of other namespaces'
-      : dnsNameProblem(clusterDomain);
+    special[domain] ?? (domain.startsWith('*') ? 'it is a wildcard' : dnsNameProblem(domain));
   if (problem !== undefined)
-    reader.problems.push(`PODSEAL_CLUSTER_DOMAIN: ${JSON.stringify(clusterDomain)}: ${problem}`);
-  const trustDomain = reader.text('PODSEAL_TRUST_DOMAIN') ?? clusterDomain;
-  if (!/^[a-z0-9._-]{1,255}$/.test(trustDomain))
+    reader.problems.push(`PODSEAL_CLUSTER_DOMAIN: ${JSON.stringify(domain)}: ${problem}`);
+  return domain;
+}
+
+function readTrustDomain(reader: SettingsReader, clusterDomain: string): string {
+  const given = reader.text('PODSEAL_TRUST_DOMAIN');
+  if (given !== undefined && !/^[a-z0-9._-]{1,255}$/.test(given))
     reader.problems.push(
-      `PODSEAL_TRUST_DOMAIN: ${JSON.stringify(trustDomain)} is not a SPIFFE trust domain (lower-case letters, digits, dots, hyphens, underscores)`,
+      `PODSEAL_TRUST_DOMAIN: ${JSON.stringify(given)} is not a SPIFFE trust domain (lower-case letters, digits, dots, hyphens, underscores)`,
     );
+  return given ?? clusterDomain;
+}
+
+function readNaming(reader: SettingsReader, pod: Pod, files: SystemFiles): NamingSettings {
+  const clusterDomain = readClusterDomain(reader, pod, files);
+  const trustDomain = readTrustDomain(reader, clusterDomain);
   const forms = reader.someOf('PODSEAL_NAME_FORMS', nameForms);
   const asksShort = forms.includes('svc') || forms.includes('svc.ns');
   if (asksShort && !shortFormsAreSafe(pod.namespace, clusterDomain))

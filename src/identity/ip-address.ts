@@ -14,7 +14,11 @@ function parseIpv4(text: string): Uint8Array | undefined {
 function parseIpv6(text: string): Uint8Array | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
-  const [head, tail] = halves.map((half) => (half === '' ? [] : hextets(half)));
+  const [head, tail] = halves.map((half, index) => {
+    if (half === '') return [];
+    // A dotted IPv4 tail belongs at the very end (RFC 4291 2.2).
+    return index < halves.length - 1 && half.includes('.') ? undefined : hextets(half);
+  });
   if (!head || (halves.length === 2 && !tail)) return undefined;
   const missing = 8 - head.length - (tail?.length ?? 0);
   if (tail ? missing < 1 : missing !== 0) return undefined;

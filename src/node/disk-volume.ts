@@ -15,6 +15,7 @@ export type FileSystem = Pick<
   | 'chmodSync'
   | 'closeSync'
   | 'fchmodSync'
+  | 'fstatSync'
   | 'fsyncSync'
   | 'lstatSync'
   | 'mkdtempSync'
@@ -25,6 +26,7 @@ export type FileSystem = Pick<
   | 'renameSync'
   | 'rmSync'
   | 'symlinkSync'
+  | 'utimesSync'
   | 'writeSync'
 >;
 
@@ -34,7 +36,7 @@ const receiptFile = '.receipt.json';
 const setName = /^\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.[A-Za-z0-9]{6}$/;
 /** A set stays this long after it was replaced, for readers that resolved `..data` before. */
 const keepMs = 10_000;
-const { O_RDONLY, O_NOFOLLOW, O_WRONLY, O_CREAT, O_EXCL } = nodeFs.constants;
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, O_CREAT, O_EXCL } = nodeFs.constants;
 
 /**
  * The volume as the kubelet keeps its own (pkg/volume/util/atomic_writer.go): each set in a
@@ -91,6 +93,7 @@ interface Publisher {
 
 function publish(to: Publisher, files: readonly VolumeFile[], receipt: Receipt): void {
   const { path, fs, now } = to;
+  const replaced = currentSet(path, fs);
   const set = fs.mkdtempSync(path(`..${timestamp(now)}.`));
   try {
     for (const file of files) writeFile(fs, join(set, file.name), file.content, file.mode);
@@ -106,6 +109,8 @@ function publish(to: Publisher, files: readonly VolumeFile[], receipt: Receipt):
     throw error;
   }
   // The new set is in place: what follows is tidying, and a failure of it is none of the publish.
+  // A set is kept from when it was replaced, not from when it was made.
+  if (replaced !== undefined) tryTo(() => fs.utimesSync(path(replaced), now, now));
   tryTo(() => removeStale(to, files));
 }
 
@@ -181,13 +186,21 @@ function readPending(path: string, fs: FileSystem): PendingRequest | undefined {
     typeof value?.name === 'string' &&
     typeof value.keyPem === 'string' &&
     typeof value.request === 'string' &&
-    typeof value.names === 'object';
+    isListOfTexts(value.names?.dnsNames) &&
+    isListOfTexts(value.names?.ipAddresses) &&
+    isListOfTexts(value.names?.uris);
   return isWhole ? (value as PendingRequest) : undefined;
 }
 
+function isListOfTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
+}
+
 function readNoFollow(fs: FileSystem, path: string): Buffer {
-  const fd = fs.openSync(path, O_RDONLY | O_NOFOLLOW);
+  // A planted link is not followed, a planted pipe not waited for.
+  const fd = fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
+    if (!fs.fstatSync(fd).isFile()) throw new Error('not a file');
     return fs.readFileSync(fd);
   } finally {
     fs.closeSync(fd);

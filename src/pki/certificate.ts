@@ -1,7 +1,12 @@
 import { X509Certificate } from 'node:crypto';
 import { noNames, type SubjectNames } from '../identity/subject-names.ts';
 import * as der from './der.ts';
-import { decodeExtension, extensionOids, readSubjectAltName } from './extensions.ts';
+import {
+  decodeExtension,
+  extensionOids,
+  readSubjectAltName,
+  type Extension,
+} from './extensions.ts';
 import { decodePem, encodePem } from './pem.ts';
 import { sha256Hex } from './signature.ts';
 
@@ -71,34 +76,36 @@ export function certificatesPem(certificates: readonly Certificate[]): string {
   return certificates.map((each) => encodePem('CERTIFICATE', each.der)).join('');
 }
 
-const namesRead = new WeakMap<Certificate, SubjectNames>();
+const extensionsRead = new WeakMap<Certificate, readonly Extension[]>();
 
-/** The subject alternative names (DNS, IP and URI; other kinds are not ours to judge). */
-export function subjectNamesIn(certificate: Certificate): SubjectNames {
-  const names = namesRead.get(certificate) ?? readSubjectNames(certificate);
-  namesRead.set(certificate, names);
-  return names;
+/** The certificate's extensions. Throws an Error that says what is not DER. */
+export function extensionsOf(certificate: Certificate): readonly Extension[] {
+  const extensions = extensionsRead.get(certificate) ?? readExtensions(certificate);
+  extensionsRead.set(certificate, extensions);
+  return extensions;
 }
 
-function readSubjectNames(certificate: Certificate): SubjectNames {
+function readExtensions(certificate: Certificate): readonly Extension[] {
   const [tbs] = der.membersOf(der.decodeDer(certificate.der), 'sequence', 'certificate');
-  const fields = der.membersOf(tbs, 'sequence', 'TBSCertificate');
-  const holder = fields.find((field) => der.isTagged(field, 3));
-  if (!holder) return noNames;
+  const holder = der
+    .membersOf(tbs, 'sequence', 'TBSCertificate')
+    .find((field) => der.isTagged(field, 3));
+  if (!holder) return [];
   const [list] = der.taggedMembers(holder, 3, 'extensions');
-  const san = der
-    .membersOf(list, 'sequence', 'extensions')
-    .map(decodeExtension)
-    .find((extension) => extension.oid === extensionOids.subjectAltName);
+  return der.membersOf(list, 'sequence', 'extensions').map(decodeExtension);
+}
+
+/**
+ * The subject alternative names (DNS, IP and URI; other kinds are not ours to judge). Throws an
+ * Error that says what in them cannot be read.
+ */
+export function subjectNamesIn(certificate: Certificate): SubjectNames {
+  const san = extensionsOf(certificate).find(
+    (extension) => extension.oid === extensionOids.subjectAltName,
+  );
   if (!san) return noNames;
   const { dnsNames, ipAddresses, uris } = readSubjectAltName(san.value);
   return { dnsNames, ipAddresses, uris };
-}
-
-/** OIDs of extendedKeyUsage; undefined when the certificate has none (and so allows any purpose). */
-export function purposeOids(certificate: Certificate): readonly string[] | undefined {
-  // Node calls the extended key usages `keyUsage`; its types leave out that it may be undefined.
-  return certificate.x509.keyUsage;
 }
 
 /** The issuer or subject as one line for people. */

@@ -92,22 +92,17 @@ export function parseCertificationRequest(bytes: Buffer): CertificationRequest {
     'sequence',
     'CertificationRequestInfo',
   );
-  if (!info || !subject || !publicKeyInfo || rest.length > 0)
+  if (!info || !algorithm || !subject || !publicKeyInfo || rest.length > 0)
     throw new Error('CertificationRequestInfo does not have its four parts');
   if (!der.integerOf(version, 'version').equals(Buffer.of(0)))
     throw new Error('its version is not 0');
   const publicKeyDer = der.encodeDer(publicKeyInfo);
   const publicKey = createPublicKey({ key: publicKeyDer, format: 'der', type: 'spki' });
   const bits = der.bitsOf(signature, 'signature');
-  const [signatureOid] = der.membersOf(algorithm, 'sequence', 'signature algorithm');
   const isSigned =
     bits.unusedBits === 0 &&
     // decodeDer has proved that encoding again gives the received bytes.
-    verifyDer(
-      der.encodeDer(info),
-      { algorithm: der.oidOf(signatureOid, 'signature algorithm'), bytes: bits.bytes },
-      publicKey,
-    );
+    verifyDer(der.encodeDer(info), { algorithm, bytes: bits.bytes }, publicKey);
   if (!isSigned) throw new Error('its signature does not verify with its own public key');
   const extensions = requestedExtensions(attributes);
   return {

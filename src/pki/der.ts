@@ -130,7 +130,11 @@ function primitive(node: Der | undefined, type: forge.asn1.Type, what: string): 
 
 export function oidOf(node: Der | undefined, what: string): string {
   const bytes = primitive(node, asn1.Type.OID, what);
-  return asn1.derToOid(bytes.toString('latin1'));
+  const dotted = asn1.derToOid(bytes.toString('latin1'));
+  // The codec reads padded arcs that DER forbids (X.690 8.19.2).
+  if (asn1.oidToDer(dotted).getBytes() !== bytes.toString('latin1'))
+    throw new Error(`${what} is not in DER`);
+  return dotted;
 }
 
 export function octetsOf(node: Der | undefined, what: string): Buffer {
@@ -142,7 +146,10 @@ export function integerOf(node: Der | undefined, what: string): Buffer {
 }
 
 export function booleanOf(node: Der | undefined, what: string): boolean {
-  return primitive(node, asn1.Type.BOOLEAN, what)[0] === 0xff;
+  const bytes = primitive(node, asn1.Type.BOOLEAN, what);
+  if (bytes.length !== 1 || (bytes[0] !== 0 && bytes[0] !== 0xff))
+    throw new Error(`${what} is not in DER`);
+  return bytes[0] === 0xff;
 }
 
 /** The bytes of a BIT STRING and how many bits at its end are unused. */

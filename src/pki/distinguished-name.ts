@@ -13,9 +13,9 @@ export function readDistinguishedName(node: der.Der): string | undefined {
   const relative = der.membersOf(node, 'sequence', 'subject');
   if (relative.length === 0) return undefined;
   const [attribute, ...more] = der.membersOf(relative[0], 'set', 'subject');
-  const [type, value] = der.membersOf(attribute, 'sequence', 'subject attribute');
+  const [type, value, ...rest] = der.membersOf(attribute, 'sequence', 'subject attribute');
   const isCommonName = der.oidOf(type, 'subject attribute type') === commonNameOid;
-  if (relative.length > 1 || more.length > 0 || !isCommonName)
+  if (relative.length > 1 || more.length > 0 || rest.length > 0 || !isCommonName)
     throw new Error('its subject holds more than a common name');
   return der.textOf(value, 'common name');
 }

@@ -46,9 +46,12 @@ export function decodeExtension(node: Der): Extension {
   const members = der.membersOf(node, 'sequence', 'extension');
   const hasCritical = der.isBoolean(members[1]);
   if (members.length !== (hasCritical ? 3 : 2)) throw new Error('extension has extra members');
+  // DER leaves a default out (X.690 11.5).
+  if (hasCritical && !der.booleanOf(members[1], 'extension critical'))
+    throw new Error('extension writes out that it is not critical');
   return {
     oid: der.oidOf(members[0], 'extension id'),
-    critical: hasCritical && der.booleanOf(members[1], 'extension critical'),
+    critical: hasCritical,
     value: der.octetsOf(members.at(-1), 'extension value'),
   };
 }
@@ -120,15 +123,28 @@ export function extendedKeyUsage(usages: readonly Usage[]): Extension | undefine
   return { oid: extensionOids.extendedKeyUsage, critical: false, value };
 }
 
-/** The purposes among `usages` that a certificate with these extendedKeyUsage OIDs does not allow. No OIDs at all: any purpose is allowed. */
-export function purposesNotAllowed(
+/**
+ * The usages that a certificate with these extensions does not allow. A certificate without
+ * extendedKeyUsage allows any purpose, one without keyUsage any use of its key (RFC 5280 4.2.1.3, 4.2.1.12).
+ */
+export function usagesNotAllowed(
   usages: readonly Usage[],
-  oids: readonly string[] | undefined,
+  extensions: readonly Extension[],
 ): readonly Usage[] {
-  if (!oids) return [];
+  const valueOf = (oid: string): Buffer | undefined =>
+    extensions.find((extension) => extension.oid === oid)?.value;
+  const bits = valueOf(extensionOids.keyUsage);
+  const purposes = valueOf(extensionOids.extendedKeyUsage);
+  const allowed = bits && (der.bitsOf(der.decodeDer(bits), 'keyUsage').bytes[0] ?? 0);
+  const oids =
+    purposes &&
+    der
+      .membersOf(der.decodeDer(purposes), 'sequence', 'extendedKeyUsage')
+      .map((each) => der.oidOf(each, 'purpose'));
   const any = '2.5.29.37.0';
   return usages.filter((usage) => {
     const entry = usageTable[usage];
-    return 'oid' in entry && !oids.includes(entry.oid) && !oids.includes(any);
+    if ('bit' in entry) return allowed !== undefined && (allowed & (0x80 >> entry.bit)) === 0;
+    return oids !== undefined && !oids.includes(entry.oid) && !oids.includes(any);
   });
 }

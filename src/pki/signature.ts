@@ -1,5 +1,5 @@
 import { createHash, sign, verify, type KeyObject } from 'node:crypto';
-import { type Der, nothing, oid, sequence } from './der.ts';
+import { encodeDer, nothing, oid, sequence, type Der } from './der.ts';
 
 interface SignatureAlgorithm {
   readonly oid: string;
@@ -33,7 +33,10 @@ function algorithmFor(key: KeyObject): SignatureAlgorithm {
 
 /** The AlgorithmIdentifier of what `signDer` produces with this key. */
 export function signatureIdentifier(key: KeyObject): Der {
-  const algorithm = algorithmFor(key);
+  return identifierOf(algorithmFor(key));
+}
+
+function identifierOf(algorithm: SignatureAlgorithm): Der {
   return sequence(oid(algorithm.oid), ...(algorithm.hasNull ? [nothing()] : []));
 }
 
@@ -44,10 +47,14 @@ export function signDer(der: Buffer, key: KeyObject): Buffer {
 /** Whether the signature over the bytes verifies. False as well for an algorithm that we do not accept or that does not fit the key. */
 export function verifyDer(
   der: Buffer,
-  signature: { readonly algorithm: string; readonly bytes: Buffer },
+  signature: { readonly algorithm: Der; readonly bytes: Buffer },
   publicKey: KeyObject,
 ): boolean {
-  const algorithm = signatureAlgorithms.find((each) => each.oid === signature.algorithm);
+  // The whole identifier must fit: its parameters are not covered by the signature.
+  const identifier = encodeDer(signature.algorithm);
+  const algorithm = signatureAlgorithms.find((each) =>
+    encodeDer(identifierOf(each)).equals(identifier),
+  );
   if (algorithm?.keyType !== publicKey.asymmetricKeyType) return false;
   return verify(algorithm?.hash ?? null, der, publicKey, signature.bytes);
 }

@@ -6,8 +6,8 @@ export type ChainVerdict =
   | { readonly kind: 'trusted'; readonly path: readonly Certificate[]; readonly root: Certificate }
   | { readonly kind: 'untrusted'; readonly why: string };
 
-/** More intermediates than any real PKI has; bounds the search. */
-const maximumIntermediates = 6;
+/** More certificates than any real chain has; the rest is not looked at. */
+const maximumIntermediates = 10;
 
 /**
  * Looks for a path from the leaf through the offered intermediates to a root of the bundle, each
@@ -21,6 +21,9 @@ export function verifyChain(
   now: Date,
 ): ChainVerdict {
   const reasons: string[] = [];
+  const offered = intermediates.slice(0, maximumIntermediates);
+  // What led nowhere once leads nowhere again: without this, equal names and keys make the search exponential.
+  const tried = new Set<Certificate>();
   const search = (path: readonly Certificate[]): ChainVerdict | undefined => {
     const last = path.at(-1);
     if (!last) return undefined;
@@ -30,9 +33,9 @@ export function verifyChain(
       if (!problem) return { kind: 'trusted', path, root };
       reasons.push(problem);
     }
-    if (path.length > maximumIntermediates) return undefined;
-    for (const next of intermediates) {
-      if (path.includes(next) || !signs(next, last)) continue;
+    for (const next of offered) {
+      if (tried.has(next) || !signs(next, last)) continue;
+      tried.add(next);
       const problem = usabilityAsCa(next, now);
       const found = problem ? undefined : search([...path, next]);
       if (found) return found;

@@ -1,4 +1,4 @@
-import { certificatesFromPem, type Certificate } from '../pki/certificate.ts';
+import { certificatesFromPem, subjectNamesIn, type Certificate } from '../pki/certificate.ts';
 import { keyPairFromPem } from '../pki/key-pair.ts';
 import { bundleOf, type TrustBundle } from '../trust/bundle.ts';
 import { type PublishedSet, type Receipt } from './volume.ts';
@@ -39,6 +39,8 @@ function understand(published: PublishedSet): CurrentReading {
   try {
     const [leaf, ...intermediates] = certificatesFromPem(tlsCrt);
     if (!leaf) return unusable('tls.crt holds no certificate');
+    // Whoever looks at the set later may rely on its names being readable.
+    subjectNamesIn(leaf);
     if (!keyPairFromPem(tlsKey).publicKeyDer.equals(leaf.publicKeyDer))
       return unusable('tls.key does not belong to tls.crt');
     const bundle = bundleOf(certificatesFromPem(caCrt));

@@ -15,7 +15,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
@@ -153,16 +153,20 @@ describe('examples/by-hand/README.md', { timeout: 240_000, skip }, () => {
   const folder = join(root, 'examples/by-hand');
   const bin = join(root, 'bin');
   const logs = join(root, 'logs');
+  let forwarder: Server | undefined;
   let kubelet: Kubelet | undefined;
   let shell: Shell | undefined;
 
   before(
     async () => {
       const port = await freePort();
-      // The tutorial's port may be taken here, and there is no control plane node with a CA of kubeadm.
+      forwarder = await forwardToService('my-namespace', 'my-svc');
+      const { port: forwarded } = forwarder.address() as AddressInfo;
+      // The tutorial's ports may be taken here, and there is no control plane node with a CA of kubeadm.
       const here = (text: string): string =>
         text
           .replaceAll('8443', String(port))
+          .replaceAll('9443', String(forwarded))
           .replaceAll('/etc/kubernetes/pki', join(plane.directory ?? '', 'pki'));
       cpSync(examples, join(root, 'examples'), { recursive: true });
       for (const name of readdirSync(folder).map((each) => join(folder, each)))
@@ -180,6 +184,7 @@ describe('examples/by-hand/README.md', { timeout: 240_000, skip }, () => {
   after(async () => {
     await shell?.end();
     await kubelet?.stop();
+    forwarder?.close();
     await plane.api.request(
       'DELETE',
       '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/podseal-workload-my-namespace-my-app',
@@ -320,7 +325,7 @@ function startShell(directory: string, bin: string): Shell {
 /**
  * Puts the programs of the tutorial into `bin`. kubectl is the real one, except for the two commands
  * that talk to a kubelet, of which there is none: `logs` prints what the container printed, and
- * `port-forward` does nothing until it is ended, as the application listens on this machine anyway.
+ * `port-forward` does nothing until it is ended, as the test itself forwards.
  */
 function writeStandIns(bin: string, logs: string, cfssl: string | { readonly why: string }): void {
   const write = (name: string, script: string): void => {
@@ -386,6 +391,35 @@ async function freePort(): Promise<number> {
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
+}
+
+/** What `kubectl port-forward` does: each connection goes to a ready endpoint of the Service. */
+async function forwardToService(namespace: string, name: string): Promise<Server> {
+  const path =
+    `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices` +
+    `?labelSelector=kubernetes.io/service-name=${name}`;
+  interface Slice {
+    readonly ports?: readonly { readonly port: number }[];
+    readonly endpoints?: readonly { readonly conditions: { readonly ready?: boolean } }[];
+  }
+  const readyPort = async (): Promise<number | undefined> => {
+    const { items } = (await plane.api.must('GET', path)) as { items: Slice[] };
+    return items.find((slice) => slice.endpoints?.some(({ conditions }) => conditions.ready))
+      ?.ports?.[0]?.port;
+  };
+  const server = createServer((incoming) => {
+    until('a ready endpoint of the Service', readyPort).then(
+      (port) => {
+        const outgoing = connect(port, '127.0.0.1');
+        outgoing.on('error', () => incoming.destroy());
+        incoming.on('error', () => outgoing.destroy());
+        incoming.pipe(outgoing).pipe(incoming);
+      },
+      () => incoming.destroy(),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+  return server;
 }
 
 interface Container {
@@ -454,7 +488,7 @@ function startKubelet(of: {
   const known = new Map<string, ChildProcess[]>();
   const starting: Promise<void>[] = [];
   let failure: string | undefined;
-  let stopping = false;
+  const stopping = new AbortController();
 
   const patchStatus = (pod: Pod, status: object): Promise<unknown> =>
     plane.api.must(
@@ -514,14 +548,14 @@ function startKubelet(of: {
       known.set(uid, started);
       starting.push(
         start(pod, started).catch((error: unknown) => {
-          if (!stopping) failure = `The pod ${name} cannot run: ${String(error)}`;
+          if (!stopping.signal.aborted) failure = `The pod ${name} cannot run: ${String(error)}`;
         }),
       );
     }
   }
 
   const loop = (async () => {
-    while (!stopping) {
+    while (!stopping.signal.aborted) {
       const { items } = (await plane.api.must('GET', pods)) as { items: Pod[] };
       for (const pod of items) await look(pod);
       await sleep(50);
@@ -535,7 +569,7 @@ function startKubelet(of: {
       return failure;
     },
     async stop() {
-      stopping = true;
+      stopping.abort();
       await loop;
       for (const child of [...known.values()].flat()) child.kill('SIGKILL');
       await Promise.all(starting);
@@ -575,23 +609,23 @@ function variables(
     'status.podIPs': podIP,
   };
   const { hostname, port } = new URL(plane.serverUrl);
-  const given = (container.env ?? []).map(({ name, value, valueFrom }) => {
-    const text = valueFrom ? fields[valueFrom.fieldRef.fieldPath] : value;
-    ok(text !== undefined, `${name} of ${container.name} has a value`);
-    return [name, at(text)];
-  });
-  return {
+  const given: Record<string, string> = {
     KUBERNETES_SERVICE_HOST: hostname,
     KUBERNETES_SERVICE_PORT: port,
-    ...Object.fromEntries(given),
   };
+  for (const { name, value, valueFrom } of container.env ?? []) {
+    const text = valueFrom ? fields[valueFrom.fieldRef.fieldPath] : value;
+    ok(text !== undefined, `${name} of ${container.name} has a value`);
+    given[name] = at(text);
+  }
+  return given;
 }
 
 async function makeVolumes(pod: Pod, directory: string): Promise<void> {
   mkdirSync(directory, { recursive: true });
   for (const volume of pod.spec.volumes ?? []) {
     const path = join(directory, volume.name);
-    if (volume.emptyDir) mkdirSync(path);
+    if (volume.emptyDir !== undefined) mkdirSync(path);
     else kubeletVolume(path, await volumeFiles(pod, volume));
   }
 }
