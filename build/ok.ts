@@ -20,7 +20,14 @@ const checks: readonly (readonly [string, readonly string[]])[] = [
   ['build', ['node', 'build/build.ts']],
   [
     'fast tests',
-    ['node', '--test', '--test-concurrency=2', '--test-reporter=dot', 'test/*.test.ts', 'test/unit/**/*.test.ts'],
+    [
+      'node',
+      '--test',
+      '--test-concurrency=2',
+      '--test-reporter=dot',
+      'test/*.test.ts',
+      'test/unit/**/*.test.ts',
+    ],
   ],
 ];
 

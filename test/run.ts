@@ -23,7 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void end().then(() => process.exit(130)));
 
 try {
-  const child = spawn(process.execPath, ['--test', '--test-timeout=240000', ...patterns], {
+  const child = spawn(process.execPath, ['--test', '--test-concurrency=3', '--test-timeout=240000', ...patterns], {
     stdio: 'inherit',
     env: {
       ...process.env,
