@@ -1,0 +1,97 @@
+import { deepEqual, ok } from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { settingsHelpTexts } from '../src/cli/help.ts';
+import { agentSettings, type SettingName } from '../src/cli/settings.ts';
+import { errorCodes } from '../src/errors.ts';
+import { agentMetrics } from '../src/telemetry/metrics.ts';
+
+const root = join(import.meta.dirname, '..');
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+
+/** Rows of a markdown table, by their first cell, whose first cell matches. */
+function tableRows(path: string, first: RegExp): readonly (readonly string[])[] {
+  return read(path)
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .map((line) =>
+      line
+        .slice(1, -1)
+        .split('|')
+        .map((cell) => cell.trim().replaceAll('`', '')),
+    )
+    .filter(([cell = '']) => first.test(cell));
+}
+
+test('README lists every setting with its default and meaning', () => {
+  const rows = tableRows('README.md', /^PODSEAL_/);
+  const expected = Object.entries(settingsHelpTexts).map(([name, text]) => [
+    name,
+    agentSettings[name as SettingName],
+    text,
+  ]);
+  deepEqual(rows, expected);
+});
+
+test('operations.md lists every error with its exit code and how it is tried again', () => {
+  const rows = tableRows('docs/operations.md', /^[A-Z_]+$/).map(([code, exit, again]) => [
+    code,
+    exit,
+    again,
+  ]);
+  const expected = Object.entries(errorCodes).map(([code, { exitCode, again }]) => [
+    code,
+    String(exitCode),
+    again,
+  ]);
+  deepEqual(rows, expected);
+});
+
+test('operations.md lists every metric', () => {
+  deepEqual(
+    tableRows('docs/operations.md', /^podseal_/).map(([name]) => name),
+    Object.keys(agentMetrics),
+  );
+});
+
+test('operations.md lists every log event with its level', () => {
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.ts'),
+  );
+  const source = files.map((name) => read(join('src', name))).join('\n');
+  const logged = [...source.matchAll(/\blog\(\s*'(\w+)',\s*'([a-z.]+)'/g)].map(
+    ([, level, event]) => `${event ?? ''} ${level ?? ''}`,
+  );
+  const documented = tableRows('docs/operations.md', /^[a-z]+\.[a-z]+$/).map(
+    ([event, level]) => `${event ?? ''} ${level ?? ''}`,
+  );
+  deepEqual([...new Set([...logged, 'command.failed error'])].sort(), documented.sort());
+});
+
+test('exit codes of the help text are those of the error table', () => {
+  const [, sentence = ''] = /Exit codes: ([^]*?)\. docs/.exec(read('src/cli/help.ts')) ?? [];
+  const said = [...sentence.matchAll(/\b(\d+) /g)].map(([, code]) => Number(code));
+  const codes = new Set<number>(Object.values(errorCodes).map(({ exitCode }) => exitCode));
+  // 0 and 1 are not errors; 70 is a bug of ours, which no help text needs.
+  deepEqual(said, [0, 1, ...[...codes].filter((code) => code !== 70).sort((a, b) => a - b)]);
+});
+
+test('every relative link in the documents leads somewhere', () => {
+  const pages = [
+    ...readdirSync(root).filter((name) => name.endsWith('.md')),
+    ...['docs', 'examples'].flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+        .filter((name) => name.endsWith('.md'))
+        .map((name) => join(folder, name)),
+    ),
+  ];
+  ok(pages.includes('README.md') && pages.length > 10);
+  const broken = pages.flatMap((page) =>
+    [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)]
+      .map(([, target = '']) => target)
+      .filter((target) => !existsSync(join(root, dirname(page), target)))
+      .map((target) => `${page}: ${target}`),
+  );
+  deepEqual(broken, []);
+});
