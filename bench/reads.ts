@@ -157,5 +157,6 @@ function world(requests: SigningRequests, rootPem: string): AgentWorld {
     },
     log: () => undefined,
     metrics: metricsRegistry(),
+    freeMemory: () => undefined,
   };
 }

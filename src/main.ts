@@ -11,6 +11,7 @@ const sidecarFlags = [
   '--max-semi-space-size=1',
   '--max-old-space-size=32',
   '--v8-pool-size=1',
+  '--expose-gc',
 ];
 
 declare const PODSEAL_VERSION: string;

@@ -1,5 +1,6 @@
 import { asPodsealError, errorCodes, PodsealError } from '../errors.ts';
-import { allNames } from '../identity/subject-names.ts';
+import { allNames, missingNames, type SubjectNames } from '../identity/subject-names.ts';
+import { subjectNamesOf } from '../identity/wanted-names.ts';
 import { subjectNamesIn, type Certificate } from '../pki/certificate.ts';
 import { retryAt } from '../renewal/retry-at.ts';
 import { earlier, later } from '../runtime/clock.ts';
@@ -36,6 +37,8 @@ export async function runInit(
     try {
       const names = namesToAskFor(seen) ?? never();
       announceIssued(await obtain({ names, giveUpAt, stop }, config, world), 'first', world);
+      // What was just published was verified just now; only the names may have changed meanwhile.
+      if (isStillAllOf(names, world)) return;
     } catch (thrown) {
       const error = asPodsealError(thrown);
       const isHopeless =
@@ -54,6 +57,13 @@ export async function runInit(
       await world.clock.sleepUntil(earlier(again, giveUpAt), stop);
     }
   }
+}
+
+function isStillAllOf(names: SubjectNames, world: AgentWorld): boolean {
+  const reading = world.sources.names();
+  return (
+    reading.kind === 'known' && missingNames(names, subjectNamesOf(reading.names)).length === 0
+  );
 }
 
 function isDone(seen: Look, now: Date): boolean {

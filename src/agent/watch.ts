@@ -140,6 +140,7 @@ async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): P
     const seconds = (world.clock.now().getTime() - startedAt.getTime()) / 1000;
     world.metrics.add('podseal_issuance_duration_seconds_sum', seconds);
     announceIssued(leaf, reason, world);
+    world.freeMemory();
   } catch (thrown) {
     if (!controller.signal.aborted) failed(round, names, asPodsealError(thrown));
   } finally {

@@ -47,4 +47,6 @@ export interface AgentWorld {
   readonly volume: Volume;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Gives back the memory that a renewal left behind, where that can be asked for. */
+  readonly freeMemory: () => void;
 }

@@ -37,6 +37,8 @@ export async function composeAgent(
     volume: diskVolume(settings.directory),
     log: jsonLog(writeError, settings.logLevel),
     metrics,
+    // With --expose-gc (main.ts): V8 would keep several megabytes of garbage until some later renewal.
+    freeMemory: () => globalThis.gc?.(),
   };
 }
 

@@ -7,6 +7,8 @@ export interface FoundLines {
 }
 
 const lineFeed = 10;
+/** Kept between calls, which never overlap: 64 KB of garbage at every look would be most of the agent's. */
+let buffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /**
  * The lines of a file that hold one of the clues, in constant memory and almost no time: the search
@@ -18,10 +20,9 @@ export function linesWith(path: string, clues: readonly string[]): FoundLines {
   try {
     const lines: string[] = [];
     let lastCharacter = '';
-    let buffer = Buffer.allocUnsafe(64 * 1024);
     let filled = 0;
     for (;;) {
-      if (filled === buffer.length) buffer = Buffer.concat([buffer], buffer.length * 2);
+      if (filled === buffer.length) buffer = Buffer.concat([buffer], filled * 2);
       const length = readSync(fd, buffer, filled, buffer.length - filled, null);
       filled += length;
       const seen = buffer.subarray(0, filled);
