@@ -54,6 +54,6 @@ export async function serveAll(
         api.request('DELETE', `${path}/${request.metadata.name}`).catch(() => undefined);
       setTimeout(remove, 2_000).unref();
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util';
 import { inspectionText, inspectVolume } from '../agent/inspect.ts';
 import { runInit } from '../agent/init.ts';
 import { namesTable } from '../agent/names-table.ts';
@@ -59,7 +58,7 @@ function failureLine(error: PodsealError): string {
 }
 
 async function dispatch(call: Call): Promise<number> {
-  const { values, positionals } = parsed(call.args);
+  const { values, positionals } = await parsed(call.args);
   const [name, ...rest] = positionals;
   if (values.version) {
     call.print(`podseal ${call.version}\n`);
@@ -83,7 +82,19 @@ function usageError(message: string): PodsealError {
   return new PodsealError('USAGE', message, { hint: 'podseal --help shows the commands.' });
 }
 
-function parsed(args: readonly string[]) {
+interface Arguments {
+  readonly values: {
+    readonly help?: boolean;
+    readonly version?: boolean;
+    readonly output?: string;
+  };
+  readonly positionals: readonly string[];
+}
+
+async function parsed(args: readonly string[]): Promise<Arguments> {
+  // What containers say, without options: the parser alone would be a tenth of init's start.
+  if (!args.some((arg) => arg.startsWith('-'))) return { values: {}, positionals: args };
+  const { parseArgs } = await import('node:util');
   try {
     const result = parseArgs({
       args: [...args],
