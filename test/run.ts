@@ -23,14 +23,18 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void end().then(() => process.exit(130)));
 
 try {
-  const child = spawn(process.execPath, ['--test', '--test-concurrency=3', '--test-timeout=240000', ...patterns], {
-    stdio: 'inherit',
-    env: {
-      ...process.env,
-      ...(plane?.directory ? { PODSEAL_TEST_CONTROL_PLANE: plane.directory } : {}),
-      PODSEAL_TEST_OUTPUT: output,
+  const child = spawn(
+    process.execPath,
+    ['--test', '--test-concurrency=3', '--test-timeout=240000', ...patterns],
+    {
+      stdio: 'inherit',
+      env: {
+        ...process.env,
+        ...(plane?.directory ? { PODSEAL_TEST_CONTROL_PLANE: plane.directory } : {}),
+        PODSEAL_TEST_OUTPUT: output,
+      },
     },
-  });
+  );
   const code = await new Promise<number>((resolve) =>
     child.on('close', (exit) => resolve(exit ?? 1)),
   );

@@ -1,11 +1,13 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachControlPlane, startControlPlane, type Part } from './control-plane.ts';
 import { cacheDirectory } from './binaries.ts';
+import { startNode, stopNode } from './node.ts';
 
 const usage = `Usage: npm run cluster -- COMMAND
 
   up                        start etcd, kube-apiserver and kube-controller-manager on loopback
+  up --node                 start a whole node that runs pods, in namespaces of its own (root)
   down                      end them and remove their files
   env                       print: export KUBECONFIG=...
   restart PART [kill|term]  end a part (etcd, kube-apiserver, kube-controller-manager), start it again
@@ -18,8 +20,9 @@ async function main(args: readonly string[]): Promise<number> {
   const [command, part = '', how = 'term'] = args;
   switch (command) {
     case 'up':
-      if (part !== '') return wrong(`unknown option ${part}`);
-      (await startControlPlane({ directory, say })).api.close();
+      if (part === '--node') await startNode(directory, say);
+      else if (part === '') (await startControlPlane({ directory, say })).api.close();
+      else return wrong(`unknown option ${part}`);
       say('for kubectl: eval "$(npm run --silent cluster -- env)"');
       return 0;
     case 'down':
@@ -27,13 +30,16 @@ async function main(args: readonly string[]): Promise<number> {
         say('not up');
         return 0;
       }
-      await attachControlPlane(directory).down();
+      if (isNode()) await stopNode(directory);
+      else await attachControlPlane(directory).down();
       say('down, nothing left behind');
       return 0;
     case 'env': {
-      const plane = attachControlPlane(directory);
-      console.log(`export KUBECONFIG=${plane.kubeconfig}`);
-      plane.api.close();
+      if (!existsSync(join(directory, 'state.json')))
+        throw new Error(
+          'Cannot name a kubeconfig: no cluster is up; run "npm run cluster -- up" first',
+        );
+      console.log(`export KUBECONFIG=${join(directory, 'admin.kubeconfig')}`);
       return 0;
     }
     case 'restart': {
@@ -50,6 +56,10 @@ async function main(args: readonly string[]): Promise<number> {
     default:
       return wrong(command === undefined ? '' : `unknown command ${command}`);
   }
+}
+
+function isNode(): boolean {
+  return readFileSync(join(directory, 'state.json'), 'utf8').includes('"kind":"node"');
 }
 
 function wrong(why: string): number {

@@ -3,9 +3,6 @@ import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** A program and its arguments. */
-export type Command = readonly [string, ...string[]];
-
 /** A process that we started, recognisable even after its number was given to another. */
 export interface Started {
   readonly pid: number;
@@ -14,7 +11,11 @@ export interface Started {
 }
 
 /** Starts a program that outlives us, its output appended to `DIRECTORY/log/NAME.log`. */
-export function startDetached(directory: string, name: string, command: Command): Started {
+export function startDetached(
+  directory: string,
+  name: string,
+  command: readonly [string, ...string[]],
+): Started {
   mkdirSync(join(directory, 'log'), { recursive: true });
   const log = openSync(join(directory, 'log', `${name}.log`), 'a');
   const [program, ...args] = command;
@@ -22,12 +23,13 @@ export function startDetached(directory: string, name: string, command: Command)
   closeSync(log);
   child.on('error', () => undefined);
   child.unref();
-  if (child.pid === undefined) throw new Error(`Cannot start ${program}: is it executable?`);
-  return processOf(child.pid);
+  const pid = child.pid;
+  if (pid === undefined) throw new Error(`Cannot start ${program}: is it executable?`);
+  return { pid, startTime: startTimeOf(pid) ?? '' };
 }
 
-/** The process that has this number now. */
-export function processOf(pid: number): Started {
+/** A process that something else started for us, by its number of now. */
+export function startedAs(pid: number): Started {
   return { pid, startTime: startTimeOf(pid) ?? '' };
 }
 
