@@ -8,9 +8,10 @@ COPY build build
 COPY src src
 RUN npm run build
 
-# Run stage: Node and the bundles, no shell, no package manager, not root.
-FROM gcr.io/distroless/nodejs24-debian12:nonroot
+# Run stage: Node and the bundles, not root. The root file system can be read-only.
+FROM node:24-bookworm-slim
 COPY --from=build /src/dist /opt/podseal
-ENV PATH=/opt/podseal:/nodejs/bin
-ENTRYPOINT ["/nodejs/bin/node", "/opt/podseal/podseal.cjs"]
+RUN ln -s /opt/podseal/podseal.cjs /usr/local/bin/podseal
+USER 65532:65532
+ENTRYPOINT ["podseal"]
 CMD ["--help"]

@@ -180,7 +180,7 @@ function readSet(set: string, path: PathOf, fs: FileSystem): PublishedSet {
 }
 
 function readPending(path: string, fs: FileSystem): PendingRequest | undefined {
-  const value = parseJson(tryTo(() => readNoFollow(fs, path))) as
+  const value = parseJson(tryTo(() => readNoFollow(fs, path, process.geteuid?.()))) as
     Partial<PendingRequest> | undefined;
   const isWhole =
     typeof value?.name === 'string' &&
@@ -196,11 +196,14 @@ function isListOfTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }
 
-function readNoFollow(fs: FileSystem, path: string): Buffer {
+/** `owner`: whose file it must be; a key that somebody else planted is not taken for ours. */
+function readNoFollow(fs: FileSystem, path: string, owner?: number): Buffer {
   // A planted link is not followed, a planted pipe not waited for.
   const fd = fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
-    if (!fs.fstatSync(fd).isFile()) throw new Error('not a file');
+    const stat = fs.fstatSync(fd);
+    if (!stat.isFile()) throw new Error('not a file');
+    if (owner !== undefined && stat.uid !== owner) throw new Error('not ours');
     return fs.readFileSync(fd);
   } finally {
     fs.closeSync(fd);

@@ -10,7 +10,8 @@ const usage = `Usage: npm run cluster -- COMMAND
   up --node                 start a whole node that runs pods, in namespaces of its own (root)
   down                      end them and remove their files
   env                       print: export KUBECONFIG=...
-  restart PART [kill|term]  end a part (etcd, kube-apiserver, kube-controller-manager), start it again
+  restart PART [kill|term]  end a part of the control plane (etcd, kube-apiserver, kube-controller-manager),
+                            start it again
 `;
 
 const directory = process.env['PODSEAL_CLUSTER_DIR'] ?? join(cacheDirectory(), 'run');
@@ -46,6 +47,8 @@ async function main(args: readonly string[]): Promise<number> {
       const parts: readonly string[] = ['etcd', 'kube-apiserver', 'kube-controller-manager'];
       if (!parts.includes(part) || (how !== 'kill' && how !== 'term'))
         return wrong('restart what?');
+      if (isNode())
+        throw new Error('Cannot restart a part of a whole node: take it down and up again');
       const plane = attachControlPlane(directory);
       await plane.faults.stop(part as Part, how);
       await plane.faults.start(part as Part);

@@ -30,6 +30,8 @@ export interface FaultProxy {
   readonly port: number;
   /** `METHOD /path STATUS` of each call answered, in order; status 0 for calls that got none. */
   readonly calls: readonly string[];
+  /** TLS connections accepted so far. */
+  readonly connections: () => number;
   /** Replaces all rules. */
   set(rules: readonly FaultRule[]): void;
   close(): Promise<void>;
@@ -65,7 +67,9 @@ export async function startFaultProxy(target: ProxyTarget): Promise<FaultProxy> 
     const fault = faultFor(call);
     void answer({ incoming, reply, target, agent, fault, note });
   });
+  let connections = 0;
   server.on('connection', (socket) => {
+    connections++;
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => undefined);
@@ -76,6 +80,7 @@ export async function startFaultProxy(target: ProxyTarget): Promise<FaultProxy> 
     host: '127.0.0.1',
     port,
     calls,
+    connections: () => connections,
     set(next) {
       rules = next.map((rule) => ({ rule, left: rule.times ?? Infinity }));
     },

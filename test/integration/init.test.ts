@@ -260,7 +260,7 @@ describe('podseal init when it cannot get a certificate', { timeout: limitMs }, 
         })),
     ],
     [
-      'garbage in a PEM block',
+      'certificates of strangers',
       'CERTIFICATE_MISMATCH',
       async (scene) => {
         const stranger = await testAuthority('stranger');

@@ -242,6 +242,18 @@ describe('podseal watch', { timeout: 180_000, concurrency: 4 }, () => {
     equal(watch.child.exitCode, null);
   });
 
+  test('an address that is taken: exit 71, naming it and the setting', async (context) => {
+    const scene = await sceneFor(context, plane);
+    const first = scene.run('watch');
+    const { port } = await first.logged('probes.listening');
+    const second = scene.run('watch', { PODSEAL_LISTEN: `127.0.0.1:${String(port)}` });
+    equal(await second.exit, 71);
+    const last = second.lines().at(-1);
+    equal(last?.code, 'LISTEN_FAILED');
+    match(last.message, /Cannot listen on "127\.0\.0\.1:\d+": EADDRINUSE/);
+    match(last.hint ?? '', /PODSEAL_LISTEN/);
+  });
+
   test('after expiry it says so, and exits non-zero so that the container starts clean', async (context) => {
     const scene = await sceneFor(context, plane);
     const proxy = await proxyFor(context);
@@ -304,6 +316,17 @@ describe('podseal against a faulty API server', { timeout: 120_000, concurrency:
     const startedAt = Date.now();
     equal(await scene.run('init', through(proxy)).exit, 0);
     ok(Date.now() - startedAt >= 3_000);
+  });
+
+  test('many calls go over one connection', async (context) => {
+    const scene = await sceneFor(context, plane);
+    const proxy = await proxyFor(context);
+    const init = scene.run('init', through(proxy));
+    const request = await scene.administrator.pending();
+    await until('several reads', () => proxy.calls.length >= 6);
+    await scene.administrator.approveAndSign(request, scene.ca);
+    equal(await init.exit, 0);
+    equal(proxy.connections(), 1);
   });
 
   test('a rotated ca.crt of the API server is followed', async (context) => {

@@ -490,3 +490,16 @@ describe('a reader that opened the old set', () => {
 function lstatOf(directory: string, name: string): nodeFs.Stats | undefined {
   return lstatSync(join(directory, name), { throwIfNoEntry: false });
 }
+
+test(
+  'takes no pending request that another user planted, with a key that user knows',
+  { skip: process.getuid?.() === 0 ? false : 'needs root to give a file to another user' },
+  (t) => {
+    const directory = temporaryDirectory(t);
+    const volume = diskVolume(directory);
+    volume.writePending(pending);
+    assert.equal(volume.readPending()?.name, pending.name);
+    nodeFs.chownSync(join(directory, '..pending'), 65534, 65534);
+    assert.equal(volume.readPending(), undefined);
+  },
+);
