@@ -18,6 +18,7 @@ import {
 const parts: Readonly<Record<string, string>> = {
   'commands.ts': './agent.cjs',
   'help.ts': './help.cjs',
+  'inspect.ts': './inspect.cjs',
   'kubeconfig.ts': './kubeconfig.cjs',
   'watch-files.ts': './watch-files.cjs',
 };
@@ -67,6 +68,7 @@ async function bundle(source: string, target: string, plugins: Plugin[]): Promis
 await rm(join(root, 'dist'), { recursive: true, force: true });
 await bundle('src/main.ts', 'podseal.cjs', []);
 await bundle('src/cli/help.ts', 'help.cjs', []);
+await bundle('src/agent/inspect.ts', 'inspect.cjs', [forgeCodecOnly]);
 const agent = await bundle('src/cli/commands.ts', 'agent.cjs', [
   trimmedModels,
   trimmedCalls,

@@ -1,11 +1,10 @@
-import { inspectionText, inspectVolume } from '../agent/inspect.ts';
 import { runInit } from '../agent/init.ts';
 import { namesTable } from '../agent/names-table.ts';
 import { watchCertificate, type Watch } from '../agent/watch.ts';
 import { type AgentWorld } from '../agent/world.ts';
 import { asPodsealError, errorCodes, PodsealError } from '../errors.ts';
 import { diskVolume } from '../node/disk-volume.ts';
-import { serveHttp, type Answer, type ListenAddress } from '../node/web-server.ts';
+import { type Answer, type ListenAddress } from '../node/web-server.ts';
 import { readDirectory, readSettings, systemFiles } from './agent-config.ts';
 import { agentSources, composeAgent, watchedFiles } from './compose.ts';
 import { errorText, writeError, writeTerminationMessage } from './report.ts';
@@ -161,6 +160,8 @@ async function serve(
     contentType: 'text/plain; charset=utf-8',
     body,
   });
+  // Loaded here, like the watcher, so that init does not pay for it.
+  const { serveHttp } = await import('../node/web-server.ts');
   const port = await serveHttp(
     listen,
     (path) => {
@@ -206,7 +207,8 @@ function names(call: Call, options: Options): number {
   return 0;
 }
 
-function inspect(call: Call, options: Options): number {
+async function inspect(call: Call, options: Options): Promise<number> {
+  const { inspectionText, inspectVolume } = await import('../agent/inspect.ts');
   const directory = options.positionals[0] ?? readDirectory(call.environment);
   const volume = diskVolume(directory);
   const state = { published: volume.read(), pending: volume.readPending() };

@@ -1,4 +1,22 @@
-import * as nodeFs from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { PodsealError } from '../errors.ts';
 import {
@@ -9,26 +27,27 @@ import {
   type VolumeFile,
 } from '../volume/volume.ts';
 
+const nodeFs = {
+  chmodSync,
+  closeSync,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeSync,
+};
+
 /** The file operations used, so that a test can let each of them fail. */
-export type FileSystem = Pick<
-  typeof nodeFs,
-  | 'chmodSync'
-  | 'closeSync'
-  | 'fchmodSync'
-  | 'fstatSync'
-  | 'fsyncSync'
-  | 'lstatSync'
-  | 'mkdtempSync'
-  | 'openSync'
-  | 'readdirSync'
-  | 'readFileSync'
-  | 'readlinkSync'
-  | 'renameSync'
-  | 'rmSync'
-  | 'symlinkSync'
-  | 'utimesSync'
-  | 'writeSync'
->;
+export type FileSystem = typeof nodeFs;
 
 const current = '..data';
 const pendingFile = '..pending';
@@ -36,7 +55,7 @@ const receiptFile = '.receipt.json';
 const setName = /^\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.[A-Za-z0-9]{6}$/;
 /** A set stays this long after it was replaced, for readers that resolved `..data` before. */
 const keepMs = 10_000;
-const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, O_CREAT, O_EXCL } = nodeFs.constants;
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, O_CREAT, O_EXCL } = constants;
 
 /**
  * The volume as the kubelet keeps its own (pkg/volume/util/atomic_writer.go): each set in a
