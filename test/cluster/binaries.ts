@@ -1,10 +1,19 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, isAlive, processOf, type Started } from './processes.ts';
 
 /** Parts of Kubernetes that the harness starts. */
 export type Binary =
@@ -17,8 +26,11 @@ export type Binary =
   | 'coredns'
   | 'kubectl';
 
-/** The command line that runs a part: a program, or one program and the name of the part. */
-export type Binaries = (part: Binary) => readonly [string, ...string[]];
+/**
+ * The command line that runs a part: a program, or one program and the name of the part.
+ * kube-controller-manager's program may not exist in KUBEBUILDER_ASSETS.
+ */
+export type Binaries = (part: Binary) => Command;
 
 const source = join(import.meta.dirname, 'kube');
 
@@ -35,11 +47,12 @@ export function cacheDirectory(): string {
 export async function findBinaries(say: (line: string) => void): Promise<Binaries> {
   const assets = process.env['KUBEBUILDER_ASSETS'];
   if (assets) {
-    for (const part of ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl'])
+    for (const part of ['etcd', 'kube-apiserver', 'kubectl'])
       if (!existsSync(join(assets, part)))
         throw new Error(
           `Cannot use KUBEBUILDER_ASSETS=${assets}: there is no ${part} in it. ` +
-            'Put etcd, kube-apiserver, kube-controller-manager and kubectl of one Kubernetes version there, or unset it.',
+            'Put etcd, kube-apiserver, kubectl and, for everything to work, kube-controller-manager ' +
+            'of one Kubernetes version there, or unset it.',
         );
     return (part) => [join(assets, part)];
   }
@@ -95,24 +108,41 @@ function findGo(): { environment: NodeJS.ProcessEnv } {
   return { environment };
 }
 
+/** Waits until no living process holds the lock; returns how to release it. */
 async function lock(path: string, goal: string, say: (line: string) => void): Promise<() => void> {
-  for (let said = false; ;) {
-    try {
-      writeFileSync(path, String(process.pid), { flag: 'wx' });
-      return () => rmSync(path, { force: true });
-    } catch {
-      const holder = Number(tryRead(path));
-      if (!holder || !existsSync(`/proc/${holder}`)) rmSync(path, { force: true });
-      else if (!said) say(`waiting for process ${holder}, which builds ${goal}`);
-      said = true;
+  // Linked, so that the lock never exists without its holder's name in it.
+  const mine = `${path}.${process.pid}`;
+  writeFileSync(mine, JSON.stringify(processOf(process.pid)));
+  try {
+    for (let isSaid = false; !tryLink(mine, path);) {
+      const holder = holderOf(path);
+      if (holder && !isAlive(holder)) rmSync(path, { force: true });
+      else if (holder && !isSaid) {
+        say(`waiting for process ${holder.pid}, which builds ${goal}`);
+        isSaid = true;
+      }
       await sleep(500);
     }
+  } finally {
+    rmSync(mine);
+  }
+  return () => rmSync(path, { force: true });
+}
+
+function tryLink(existing: string, path: string): boolean {
+  try {
+    linkSync(existing, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
   }
 }
 
-function tryRead(path: string): string | undefined {
+/** Undefined when the lock was released meanwhile. */
+function holderOf(path: string): Started | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return JSON.parse(readFileSync(path, 'utf8')) as Started;
   } catch {
     return undefined;
   }
@@ -150,12 +180,19 @@ async function build(
     if (/^[\w./-]+$/.test(line)) done++;
     else other.push(line);
   });
-  const timer = setInterval(() => {
-    const seconds = Math.round((Date.now() - startedAt) / 1000);
-    say(`building Kubernetes ${version}: ${done} of at most ${total} packages, ${seconds} s`);
-  }, 10_000);
+  const isTerminal = process.stderr.isTTY;
+  const timer = setInterval(
+    () => {
+      const seconds = Math.round((Date.now() - startedAt) / 1000);
+      const line = `building Kubernetes ${version}: ${done} of at most ${total} packages, ${seconds} s`;
+      if (isTerminal) process.stderr.write(`\r${line}`);
+      else say(line);
+    },
+    isTerminal ? 1_000 : 10_000,
+  );
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   clearInterval(timer);
+  if (isTerminal) process.stderr.write('\r\x1b[K');
   if (code !== 0)
     throw new Error(
       `Cannot build Kubernetes for the tests (go build ended with ${code ?? 'a signal'}):\n${other.join('\n')}`,

@@ -1,6 +1,6 @@
 import { execFile, type ExecFileException } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +8,8 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { apiClient, type ApiClient } from './api-client.ts';
 import { findBinaries, type Binaries } from './binaries.ts';
 import { kubeconfig, makeCredentials, type User } from './credentials.ts';
-import { end, isAlive, startDetached, type Started } from './processes.ts';
+import { endPart, runningPart, startPart, startPartAgain, takeDown } from './parts.ts';
+import { isAlive, type Command } from './processes.ts';
 
 export type Part = 'etcd' | 'kube-apiserver' | 'kube-controller-manager';
 
@@ -30,18 +31,18 @@ export interface ControlPlane {
     /** The serving pair, for a proxy in front; PEM. */
     readonly servingPair: { readonly cert: string; readonly key: string };
     stop(part: Part, how: 'kill' | 'term'): Promise<void>;
-    /** Starts it again with the same arguments, and waits until the API is ready. */
+    /** Starts it again with the same arguments, and waits until it serves; nothing when it runs. */
     start(part: Part): Promise<void>;
   };
   /** Ends every part and removes every file; nothing on an existing cluster. */
   down(): Promise<void>;
 }
 
+/** What does not change while a control plane is up; its processes have files of their own (parts.ts). */
 interface State {
   readonly serverUrl: string;
   readonly kubectl: readonly string[];
-  readonly commands: Readonly<Record<Part, readonly [string, ...string[]]>>;
-  readonly processes: Record<string, Started>;
+  readonly managerPort: number;
 }
 
 export interface UpOptions {
@@ -69,40 +70,42 @@ export async function startControlPlane(options: UpOptions = {}): Promise<Contro
   const admin = userKubeconfig(directory, serverUrl, 'admin');
   const manager = userKubeconfig(directory, serverUrl, 'kube-controller-manager');
   const ports = { api: apiPort, etcd: etcdPort, peer: peerPort, manager: managerPort };
-  const state: State = {
-    serverUrl,
-    kubectl: binaries('kubectl'),
-    commands: commandLines(binaries, { directory, pki, manager, ports }),
-    processes: {},
-  };
-  const run = (part: Part): void => {
-    state.processes[part] = startDetached(directory, part, state.commands[part]);
-    save(directory, state);
-  };
+  const state: State = { serverUrl, kubectl: binaries('kubectl'), managerPort };
+  writeFileSync(stateFile(directory), JSON.stringify(state));
+  const hasManager = existsSync(binaries('kube-controller-manager')[0]);
+  if (!hasManager)
+    say(
+      'there is no kube-controller-manager: no certificates from kubernetes.io signers, no ' +
+        'EndpointSlices, and deleted namespaces stay',
+    );
+  // The parts outlive us, so a Ctrl-C before we return must end them.
+  let cleaning: Promise<void> | undefined;
+  const cleanUp = (): Promise<void> => (cleaning ??= takeDown(directory));
+  const forget = onInterrupt(cleanUp);
   try {
-    for (const part of ['etcd', 'kube-apiserver', 'kube-controller-manager'] as const) run(part);
+    const commands = commandLines(binaries, { directory, pki, manager, ports });
+    for (const [part, command] of Object.entries(commands))
+      if (hasManager || part !== 'kube-controller-manager') startPart(directory, part, command);
     const plane = handle(directory, state, admin);
-    await until('the API server to be ready', 60, directory, async () => {
-      for (const [part, process] of Object.entries(state.processes))
-        // The controller manager gives up when the API server is not there yet.
-        if (!isAlive(process) && part === 'kube-controller-manager') run(part);
-      return (await plane.api.request('GET', '/readyz')).status === 200;
-    });
+    await until('the API server to be ready', directory, () => serves(plane.api));
     say(`${seconds()} s: API server ready`);
-    await until('the controllers to work', 60, directory, async () => {
-      const process = state.processes['kube-controller-manager'];
-      if (process && !isAlive(process)) run('kube-controller-manager');
+    await until('the controllers to work', directory, async () => {
+      if (!hasManager) return true;
+      // It gives up when the API server was not there yet.
+      startPartAgain(directory, 'kube-controller-manager');
       const paths = ['serviceaccounts/default', 'configmaps/kube-root-ca.crt'];
       const reads = paths.map((path) =>
         plane.api.request('GET', `/api/v1/namespaces/default/${path}`),
       );
       return (await Promise.all(reads)).every((answer) => answer.status === 200);
     });
-    say(`${seconds()} s: controllers work; control plane up at ${serverUrl}`);
+    say(`${seconds()} s: control plane up at ${serverUrl}`);
     return plane;
   } catch (error) {
-    await takeDown(directory, state);
+    await cleanUp();
     throw error;
+  } finally {
+    forget();
   }
 }
 
@@ -112,7 +115,11 @@ export function attachControlPlane(directory: string): ControlPlane {
     throw new Error(
       `Cannot find a control plane in ${directory}: start one with "npm run cluster -- up"`,
     );
-  const state = JSON.parse(readFileSync(stateFile(directory), 'utf8')) as State;
+  const state = JSON.parse(readFileSync(stateFile(directory), 'utf8')) as State | { kind: 'node' };
+  if ('kind' in state)
+    throw new Error(
+      `Cannot steer the parts of the node in ${directory} one by one: only those of "cluster -- up" without --node`,
+    );
   return handle(directory, state, join(directory, 'admin.kubeconfig'));
 }
 
@@ -163,37 +170,52 @@ function handle(directory: string, state: State, admin: string): ControlPlane {
       get servingPair() {
         return { cert: pki('apiserver.crt'), key: pki('apiserver.key') };
       },
-      async stop(part, how) {
-        const process = state.processes[part];
-        if (process) await end(process, how === 'kill' ? 'SIGKILL' : 'SIGTERM');
-      },
+      stop: (part, how) => endPart(directory, part, how),
       async start(part) {
-        state.processes[part] = startDetached(directory, part, state.commands[part]);
-        save(directory, state);
-        await until('the API server to be ready again', 60, directory, async () => {
-          return (await api.request('GET', '/readyz')).status === 200;
+        startPartAgain(directory, part);
+        await until(`${part} to serve again`, directory, async () => {
+          if (part !== 'kube-controller-manager') return serves(api);
+          // It gives up when the API server is not there.
+          startPartAgain(directory, part);
+          return accepts(state.managerPort);
         });
       },
     },
     async down() {
       api.close();
-      await takeDown(directory, state);
+      await takeDown(directory);
     },
   };
 }
 
-async function takeDown(directory: string, state: State): Promise<void> {
-  // Its data is thrown away, so there is nothing to end gracefully for.
-  await Promise.all(Object.values(state.processes).map((process) => end(process, 'SIGKILL')));
-  rmSync(directory, { recursive: true, force: true });
+async function serves(api: ApiClient): Promise<boolean> {
+  return (await api.request('GET', '/readyz')).status === 200;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+}
+
+/** Runs `cleanUp` when we are told to end, then ends; returns how to call that off. */
+function onInterrupt(cleanUp: () => Promise<void>): () => void {
+  const interrupted = (signal: NodeJS.Signals): void => {
+    void cleanUp().then(() => process.exit(signal === 'SIGINT' ? 130 : 143));
+  };
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  for (const signal of signals) process.once(signal, interrupted);
+  return () => {
+    for (const signal of signals) process.off(signal, interrupted);
+  };
 }
 
 function stateFile(directory: string): string {
   return join(directory, 'state.json');
-}
-
-function save(directory: string, state: State): void {
-  writeFileSync(stateFile(directory), JSON.stringify(state));
 }
 
 function userKubeconfig(directory: string, serverUrl: string, user: User): string {
@@ -211,7 +233,7 @@ interface Layout {
   readonly ports: Readonly<Record<'api' | 'etcd' | 'peer' | 'manager', number>>;
 }
 
-function commandLines(binaries: Binaries, layout: Layout): State['commands'] {
+function commandLines(binaries: Binaries, layout: Layout): Readonly<Record<Part, Command>> {
   const { directory, pki, manager, ports } = layout;
   const etcdUrl = `http://127.0.0.1:${ports.etcd}`;
   const peerUrl = `http://127.0.0.1:${ports.peer}`;
@@ -264,6 +286,13 @@ function commandLines(binaries: Binaries, layout: Layout): State['commands'] {
   };
 }
 
+function endOfLog(directory: string, part: string): string {
+  const lines = readFileSync(join(directory, 'log', `${part}.log`), 'utf8')
+    .trimEnd()
+    .split('\n');
+  return lines.slice(-8).join('\n');
+}
+
 async function freePorts(count: number): Promise<[number, number, number, number]> {
   const servers = Array.from({ length: count }, () => createServer());
   const ports = await Promise.all(
@@ -278,21 +307,17 @@ async function freePorts(count: number): Promise<[number, number, number, number
   return ports as [number, number, number, number];
 }
 
-async function until(
-  what: string,
-  seconds: number,
-  directory: string,
-  isSo: () => Promise<boolean>,
-): Promise<void> {
+async function until(what: string, directory: string, isSo: () => Promise<boolean>): Promise<void> {
+  const limitMs = 60_000;
   for (const startedAt = Date.now(); ;) {
-    try {
-      if (await isSo()) return;
-    } catch {
-      // Not there yet.
-    }
-    if (Date.now() - startedAt > seconds * 1000)
+    if (await isSo().catch(() => false)) return;
+    // The directory may go with the failure, so what the logs say goes into the message.
+    for (const part of ['etcd', 'kube-apiserver'])
+      if (!isAlive(runningPart(directory, part).process))
+        throw new Error(`Cannot wait for ${what}: ${part} ended:\n${endOfLog(directory, part)}`);
+    if (Date.now() - startedAt > limitMs)
       throw new Error(
-        `Cannot wait longer than ${seconds} s for ${what}: see ${directory}/log (kept only by "npm run cluster -- up")`,
+        `Cannot wait longer than ${limitMs / 1000} s for ${what}; kube-apiserver says:\n${endOfLog(directory, 'kube-apiserver')}`,
       );
     await sleep(50);
   }

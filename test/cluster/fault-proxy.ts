@@ -1,19 +1,21 @@
 import { createServer, Agent, request as httpsRequest } from 'node:https';
 import { type IncomingMessage, type ServerResponse } from 'node:http';
-import { type Duplex } from 'node:stream';
+import { type Socket } from 'node:net';
 
 /** What goes wrong with a call. */
 export type Fault =
   | { readonly kind: 'latency'; readonly ms: number }
   | { readonly kind: 'status'; readonly status: number; readonly retryAfterSeconds?: number }
-  /** The connection is reset before the call reaches the API server. */
+  /** The connection is reset (TCP RST) before the call reaches the API server. */
   | { readonly kind: 'reset' }
   /** Accepted, never answered. */
   | { readonly kind: 'hang' }
   /** The call is done, and its answer is lost. */
   | { readonly kind: 'lose-answer' }
-  /** A watch ends after so long, mid-stream. */
+  /** An answer, such as a watch, ends mid-stream: after so long. */
   | { readonly kind: 'cut'; readonly afterMs: number }
+  /** An answer ends mid-stream: after so many bytes of its body. */
+  | { readonly kind: 'cut-after-bytes'; readonly bytes: number }
   /** A watch stays open and says nothing more after so long. */
   | { readonly kind: 'silence'; readonly afterMs: number };
 
@@ -52,7 +54,7 @@ export interface ProxyTarget {
 export async function startFaultProxy(target: ProxyTarget): Promise<FaultProxy> {
   const agent = new Agent({ ca: target.caPem, keepAlive: true });
   const calls: string[] = [];
-  const sockets = new Set<Duplex>();
+  const sockets = new Map<number, Socket>();
   let rules: { rule: FaultRule; left: number }[] = [];
   const faultFor = (call: string): Fault | undefined => {
     const found = rules.find(({ rule, left }) => left > 0 && (rule.when?.test(call) ?? true));
@@ -65,13 +67,18 @@ export async function startFaultProxy(target: ProxyTarget): Promise<FaultProxy> 
       calls.push(`${call} ${status}`);
     };
     const fault = faultFor(call);
-    void answer({ incoming, reply, target, agent, fault, note });
+    // TLS hides the TCP socket, the only one that can be reset.
+    const reset = (): void => {
+      sockets.get(incoming.socket.remotePort ?? 0)?.resetAndDestroy();
+    };
+    void answer({ incoming, reply, target, agent, fault, note, reset });
   });
   let connections = 0;
-  server.on('connection', (socket) => {
+  server.on('connection', (socket: Socket) => {
     connections++;
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+    const port = socket.remotePort ?? 0;
+    sockets.set(port, socket);
+    socket.on('close', () => sockets.delete(port));
     socket.on('error', () => undefined);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -85,7 +92,7 @@ export async function startFaultProxy(target: ProxyTarget): Promise<FaultProxy> 
       rules = next.map((rule) => ({ rule, left: rule.times ?? Infinity }));
     },
     async close() {
-      for (const socket of sockets) socket.destroy();
+      for (const socket of sockets.values()) socket.destroy();
       agent.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
@@ -99,14 +106,15 @@ interface Exchange {
   readonly agent: Agent;
   readonly fault: Fault | undefined;
   readonly note: (status: number) => void;
+  readonly reset: () => void;
 }
 
 async function answer(exchange: Exchange): Promise<void> {
-  const { incoming, reply, fault, note } = exchange;
+  const { incoming, reply, fault, note, reset } = exchange;
   switch (fault?.kind) {
     case 'reset':
       note(0);
-      incoming.socket.destroy();
+      reset();
       return;
     case 'hang':
       note(0);
@@ -157,7 +165,12 @@ function forward({ incoming, reply, target, agent, fault, note }: Exchange): voi
     }
     note(response.statusCode ?? 0);
     reply.writeHead(response.statusCode ?? 502, response.headers);
-    response.pipe(reply);
+    // A watch that has nothing to say yet must still be seen to have begun.
+    reply.flushHeaders();
+    if (fault?.kind === 'cut-after-bytes') cutAfter(fault.bytes, response, reply);
+    else response.pipe(reply);
+    // When the API server dies mid-answer, so must the answer.
+    response.on('error', () => incoming.socket.destroy());
     if (fault?.kind === 'cut') setTimeout(() => incoming.socket.destroy(), fault.afterMs);
     if (fault?.kind === 'silence') setTimeout(() => response.unpipe(reply).resume(), fault.afterMs);
   });
@@ -167,4 +180,19 @@ function forward({ incoming, reply, target, agent, fault, note }: Exchange): voi
   });
   reply.on('close', () => outgoing.destroy());
   incoming.pipe(outgoing);
+}
+
+function cutAfter(bytes: number, response: IncomingMessage, reply: ServerResponse): void {
+  let left = bytes;
+  response.on('data', (chunk: Buffer) => {
+    const part = chunk.subarray(0, left);
+    left -= part.length;
+    // Destroyed only after what may pass has been written out.
+    reply.write(part, () => {
+      if (left === 0) reply.socket?.destroy();
+    });
+  });
+  response.on('end', () => {
+    if (left > 0) reply.end();
+  });
 }

@@ -6,6 +6,7 @@ export interface PodSpec {
   readonly name: string;
   readonly serviceAccount?: string;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly hostname?: string;
   readonly subdomain?: string;
   readonly podIPs?: readonly string[];
@@ -64,7 +65,7 @@ export async function createPod(api: ApiClient, spec: PodSpec): Promise<TestPod>
   const { namespace, name, serviceAccount = 'default', podIPs = ['10.97.0.10'] } = spec;
   const pods = `/api/v1/namespaces/${namespace}/pods`;
   const created = (await api.must('POST', pods, {
-    metadata: { name, labels: spec.labels ?? {} },
+    metadata: { name, labels: spec.labels ?? {}, annotations: spec.annotations ?? {} },
     spec: {
       nodeName,
       serviceAccountName: serviceAccount,

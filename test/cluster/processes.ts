@@ -1,7 +1,10 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A program and its arguments. */
+export type Command = readonly [string, ...string[]];
 
 /** A process that we started, recognisable even after its number was given to another. */
 export interface Started {
@@ -11,11 +14,7 @@ export interface Started {
 }
 
 /** Starts a program that outlives us, its output appended to `DIRECTORY/log/NAME.log`. */
-export function startDetached(
-  directory: string,
-  name: string,
-  command: readonly [string, ...string[]],
-): Started {
+export function startDetached(directory: string, name: string, command: Command): Started {
   mkdirSync(join(directory, 'log'), { recursive: true });
   const log = openSync(join(directory, 'log', `${name}.log`), 'a');
   const [program, ...args] = command;
@@ -23,8 +22,12 @@ export function startDetached(
   closeSync(log);
   child.on('error', () => undefined);
   child.unref();
-  const pid = child.pid;
-  if (pid === undefined) throw new Error(`Cannot start ${program}: is it executable?`);
+  if (child.pid === undefined) throw new Error(`Cannot start ${program}: is it executable?`);
+  return processOf(child.pid);
+}
+
+/** The process that has this number now. */
+export function processOf(pid: number): Started {
   return { pid, startTime: startTimeOf(pid) ?? '' };
 }
 
@@ -38,7 +41,9 @@ function startTimeOf(pid: number): string | undefined {
     // The name in field 2 may hold blanks and parentheses.
     const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(/\) (?=[A-Z] )/);
     const [state, ...fields] = rest.split(' ');
-    return state === 'Z' ? undefined : fields[18];
+    // A zombie whose other threads are still ending holds its ports and files.
+    const isGone = state === 'Z' && readdirSync(`/proc/${pid}/task`).length <= 1;
+    return isGone ? undefined : fields[18];
   } catch {
     return undefined;
   }

@@ -1,106 +1,214 @@
-import { equal, ok, rejects } from 'node:assert/strict';
-import { Agent, request } from 'node:https';
-import { after, describe, test } from 'node:test';
-import { startFaultProxy } from '../cluster/fault-proxy.ts';
-import { createPod, prepareNamespace } from '../cluster/pod.ts';
-import { sharedControlPlane } from '../support/control-plane.ts';
+import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type IncomingMessage, type ServerResponse } from 'node:http';
+import { Agent, createServer, request as httpsRequest } from 'node:https';
+import { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { makeCredentials } from '../cluster/credentials.ts';
+import { type Fault, type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { until } from '../support/until.ts';
 
-const plane = sharedControlPlane();
-after(() => plane.api.close());
-
-await prepareNamespace(plane.api, 'fault-proxy');
-const pod = await createPod(plane.api, { namespace: 'fault-proxy', name: `pod-${process.pid}` });
-const proxy = await startFaultProxy({
-  serverUrl: plane.serverUrl,
-  caPem: plane.caPem,
-  servingPair: plane.faults.servingPair,
-});
-after(() => proxy.close());
-
+/** Everything a client saw of one call; `end` is the error's code when the answer broke off. */
 interface Seen {
-  readonly status: number;
-  readonly retryAfter: string | undefined;
-  readonly text: string;
-  /** How the answer ended: whole, cut off, or still open when we stopped listening. */
-  readonly end: 'whole' | 'cut' | 'open';
+  status?: number;
+  headers?: IncomingMessage['headers'];
+  body: string;
+  end?: string;
 }
 
-/** One call through the proxy; rejects when there is no answer within `patienceMs`. */
-function call(method: string, path: string, patienceMs = 4_000): Promise<Seen> {
-  const agent = new Agent({ ca: plane.caPem });
-  return new Promise<Seen>((resolve, reject) => {
-    const outgoing = request(
-      `https://${proxy.host}:${proxy.port}${path}`,
-      { method, agent, headers: { authorization: `Bearer ${pod.token}` } },
-      (incoming) => {
-        let text = '';
-        const done = (end: Seen['end']): void => {
-          clearTimeout(timer);
-          const retryAfter = incoming.headers['retry-after'];
-          resolve({ status: incoming.statusCode ?? 0, retryAfter, text, end });
-        };
-        incoming.on('data', (chunk: Buffer) => (text += chunk.toString()));
-        incoming.on('end', () => done('whole'));
-        incoming.on('error', () => done('cut'));
-        clearTimeout(timer);
-        timer = setTimeout(() => done('open'), patienceMs);
-      },
-    );
-    let timer = setTimeout(() => outgoing.destroy(new Error('no answer')), patienceMs);
-    outgoing.on('error', (error) => {
-      clearTimeout(timer);
-      reject(error);
+const directory = mkdtempSync(join(tmpdir(), 'podseal-proxy-'));
+const pem = (name: string): string => readFileSync(join(directory, name), 'utf8');
+/** What reached the server behind the proxy: `METHOD /path BODY AUTHORIZATION`. */
+let reached: string[] = [];
+let serverUrl = '';
+
+/** Answers at once, except to a watch: it says "a", and "b" when /say is called. */
+function answerAsServer(): (incoming: IncomingMessage, reply: ServerResponse) => void {
+  const watches: ServerResponse[] = [];
+  return (incoming, reply) => {
+    let body = '';
+    incoming.on('data', (chunk: Buffer) => (body += chunk.toString()));
+    incoming.on('end', () => {
+      const { method = '', url = '', headers } = incoming;
+      reached.push(`${method} ${url} ${body} ${headers.authorization ?? ''}`.trim());
+      if (url === '/say') for (const watch of watches) watch.write('b');
+      if (url.startsWith('/watch')) {
+        watches.push(reply);
+        reply.write('a');
+      } else
+        reply.writeHead(method === 'POST' ? 201 : 200, { 'x-from': 'server' }).end('0123456789');
     });
-    outgoing.end();
-  }).finally(() => agent.destroy());
+  };
 }
 
-// Service accounts may read these of everybody, by the API server's own defaults.
-const trustBundles = '/apis/certificates.k8s.io/v1/clustertrustbundles';
+async function proxyFor(context: TestContext): Promise<FaultProxy> {
+  reached = [];
+  const servingPair = { cert: pem('apiserver.crt'), key: pem('apiserver.key') };
+  const proxy = await startFaultProxy({ serverUrl, caPem: pem('ca.crt'), servingPair });
+  context.after(() => proxy.close());
+  return proxy;
+}
 
-describe('the proxy that makes faults, in front of a real API server', { timeout: 60_000 }, () => {
-  test('passes everything through without rules', async () => {
-    proxy.set([]);
-    equal((await call('GET', '/version')).status, 200);
-    ok(proxy.calls.includes('GET /version 200'));
+/** Starts a call with a connection of its own; what is seen of it grows while it goes on. */
+function call(url: string, method = 'GET', body = ''): Seen {
+  const seen: Seen = { body: '' };
+  const headers = { authorization: 'Bearer of-the-pod' };
+  const agent = new Agent({ ca: pem('ca.crt') });
+  const finish = (error?: NodeJS.ErrnoException): void => {
+    seen.end ??= error ? (error.code ?? error.message) : 'complete';
+    agent.destroy();
+  };
+  const outgoing = httpsRequest(url, { method, headers, agent }, (incoming) => {
+    seen.status = incoming.statusCode ?? 0;
+    seen.headers = incoming.headers;
+    incoming.on('data', (chunk: Buffer) => (seen.body += chunk.toString()));
+    incoming.on('error', finish);
+    incoming.on('end', () => finish());
+  });
+  outgoing.on('error', finish);
+  outgoing.end(body);
+  return seen;
+}
+
+const urlOf = (proxy: FaultProxy, path: string): string =>
+  `https://${proxy.host}:${proxy.port}${path}`;
+
+async function called(url: string, method?: string, body?: string): Promise<Seen> {
+  const seen = call(url, method, body);
+  await until(`the end of ${url}`, () => seen.end);
+  return seen;
+}
+
+describe('the proxy that makes faults', { timeout: 60_000 }, () => {
+  const server = createServer(answerAsServer());
+  before(async () => {
+    await makeCredentials(directory, { ipAddresses: [] });
+    server.setSecureContext({ cert: pem('apiserver.crt'), key: pem('apiserver.key') });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    serverUrl = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  after(() => {
+    server.closeAllConnections();
+    server.close();
+    rmSync(directory, { recursive: true });
   });
 
-  test('status with Retry-After, as often as told, for what matches alone', async () => {
-    proxy.set([
-      { when: /version/, fault: { kind: 'status', status: 429, retryAfterSeconds: 7 }, times: 1 },
-    ]);
-    equal((await call('GET', '/livez')).status, 200);
-    const refused = await call('GET', '/version');
-    equal(refused.status, 429);
-    equal(refused.retryAfter, '7');
-    equal((await call('GET', '/version')).status, 200);
+  test('without a rule it passes everything, and counts it', async (context) => {
+    const proxy = await proxyFor(context);
+    const seen = await called(urlOf(proxy, '/things?limit=1'), 'POST', 'hello');
+    equal(seen.status, 201);
+    equal(seen.body, '0123456789');
+    equal(seen.headers?.['x-from'], 'server');
+    deepEqual(reached, ['POST /things?limit=1 hello Bearer of-the-pod']);
+    deepEqual(proxy.calls, ['POST /things?limit=1 201']);
   });
 
-  test('reset, hang, latency', async () => {
-    proxy.set([{ fault: { kind: 'reset' } }]);
-    await rejects(call('GET', '/version'), /ECONNRESET|hang up/);
-    proxy.set([{ fault: { kind: 'hang' } }]);
-    await rejects(call('GET', '/version', 500), /no answer/);
+  test('a rule befalls the calls that it matches, as often as it says', async (context) => {
+    const proxy = await proxyFor(context);
+    const fault: Fault = { kind: 'status', status: 429, retryAfterSeconds: 7 };
+    proxy.set([{ fault, when: /^GET \/busy/, times: 2 }]);
+    equal((await called(urlOf(proxy, '/other'))).status, 200);
+    const busy = await called(urlOf(proxy, '/busy'));
+    equal(busy.status, 429);
+    equal(busy.headers?.['retry-after'], '7');
+    match(busy.body, /"kind":"Status"/);
+    equal((await called(urlOf(proxy, '/busy'), 'POST')).status, 201);
+    equal((await called(urlOf(proxy, '/busy'))).status, 429);
+    equal((await called(urlOf(proxy, '/busy'))).status, 200);
+    deepEqual(reached.length, 3, 'what the proxy answered itself did not reach the server');
+  });
+
+  test('an error of the server, with no Retry-After', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'status', status: 503 } }]);
+    const seen = await called(urlOf(proxy, '/'));
+    equal(seen.status, 503);
+    equal(seen.headers?.['retry-after'], undefined);
+  });
+
+  test('latency: the same answer, later', async (context) => {
+    const proxy = await proxyFor(context);
     proxy.set([{ fault: { kind: 'latency', ms: 300 } }]);
     const startedAt = Date.now();
-    equal((await call('GET', '/version')).status, 200);
-    ok(Date.now() - startedAt >= 300);
+    equal((await called(urlOf(proxy, '/'))).status, 200);
+    ok(Date.now() - startedAt >= 290);
   });
 
-  test('lose-answer does the call', async () => {
-    proxy.set([{ fault: { kind: 'lose-answer' }, times: 1 }]);
-    const path = `/api/v1/namespaces/fault-proxy/serviceaccounts/default/token`;
-    await rejects(call('POST', path), /ECONNRESET|hang up/);
-    equal((await call('GET', '/version')).status, 200);
+  test('reset: the call never reaches the server', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'reset' } }]);
+    const seen = await called(urlOf(proxy, '/'), 'POST', 'lost');
+    equal(seen.status, undefined);
+    equal(seen.end, 'ECONNRESET');
+    deepEqual(reached, []);
+    deepEqual(proxy.calls, ['POST / 0']);
   });
 
-  test('a watch is cut in the middle, or falls silent and stays open', async () => {
-    proxy.set([{ when: /watch=1/, fault: { kind: 'cut', afterMs: 300 } }]);
-    const cut = await call('GET', `${trustBundles}?watch=1`);
-    equal(cut.status, 200);
-    equal(cut.end, 'cut');
-    proxy.set([{ when: /watch=1/, fault: { kind: 'silence', afterMs: 0 } }]);
-    const silent = await call('GET', `${trustBundles}?watch=1&timeoutSeconds=1`, 3_000);
-    equal(silent.end, 'open', 'the API server ended it after a second, and we were not told');
+  test('lose-answer: the server has done it, and the client does not know', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'lose-answer' } }]);
+    const seen = await called(urlOf(proxy, '/'), 'POST', 'done');
+    equal(seen.status, undefined);
+    equal(seen.end, 'ECONNRESET');
+    deepEqual(reached, ['POST / done Bearer of-the-pod']);
+  });
+
+  test('hang: accepted and never answered', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'hang' } }]);
+    const seen = call(urlOf(proxy, '/'));
+    await until('the call to arrive', () => proxy.calls.length === 1);
+    await sleep(200);
+    deepEqual(seen, { body: '' });
+    deepEqual(reached, []);
+    await proxy.close();
+    await until('the end with the proxy', () => seen.end);
+  });
+
+  test('cut: a watch breaks off mid-stream', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'cut', afterMs: 200 } }]);
+    const seen = await called(urlOf(proxy, '/watch'));
+    equal(seen.status, 200);
+    equal(seen.body, 'a');
+    equal(seen.end, 'ECONNRESET');
+  });
+
+  test('cut-after-bytes: exactly so much of the answer comes through', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'cut-after-bytes', bytes: 4 } }]);
+    const seen = await called(urlOf(proxy, '/'));
+    equal(seen.body, '0123');
+    equal(seen.end, 'ECONNRESET');
+  });
+
+  test('silence: a watch stays open and says nothing more', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'silence', afterMs: 100 }, when: /silent/ }]);
+    const silent = call(urlOf(proxy, '/watch?silent'));
+    const other = call(urlOf(proxy, '/watch?other'));
+    await until('both to begin', () => silent.body === 'a' && other.body === 'a');
+    await sleep(300);
+    await called(urlOf(proxy, '/say'));
+    await until('the other watch to hear it', () => other.body === 'ab');
+    deepEqual({ body: silent.body, end: silent.end }, { body: 'a', end: undefined });
+  });
+
+  test('the death of the server breaks the answer off', async (context) => {
+    const proxy = await proxyFor(context);
+    const seen = call(urlOf(proxy, '/watch'));
+    await until('it to begin', () => seen.body === 'a');
+    server.closeAllConnections();
+    await until('its end', () => seen.end);
+    equal(seen.end, 'ECONNRESET');
+  });
+
+  test('after close nobody listens', async (context) => {
+    const proxy = await proxyFor(context);
+    await proxy.close();
+    await rejects(fetch(urlOf(proxy, '/')));
   });
 });
