@@ -25,6 +25,8 @@ const plane =
   process.env['USE_EXISTING_CLUSTER'] === 'true'
     ? existingCluster()
     : await startControlPlane({ say });
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(signal, () => void plane.down().finally(() => process.exit(130)));
 try {
   const result = await benches[name as keyof typeof benches](plane, say);
   for (const row of [result].flat()) {

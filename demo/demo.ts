@@ -81,9 +81,24 @@ function mountsFor(root: string, api: DemoApi, pod: DemoPod) {
   };
 }
 
-async function demo(api: DemoApi, screen: Screen, onceInto: string | undefined): Promise<void> {
-  const root = mkdtempSync(join(tmpdir(), 'podseal-demo-'));
-  const programs: Program[] = [];
+/** What must not stay behind, however the demo ends. */
+interface Stage {
+  readonly root: string;
+  readonly programs: Program[];
+}
+
+async function clear({ root, programs }: Stage): Promise<void> {
+  for (const { child } of programs) child.kill('SIGKILL');
+  await Promise.all(programs.map(({ exit }) => exit));
+  rmSync(root, { recursive: true, force: true });
+}
+
+async function demo(
+  api: DemoApi,
+  screen: Screen,
+  onceInto: string | undefined,
+  { root, programs }: Stage,
+): Promise<void> {
   const serving = new AbortController();
   let traffic: Traffic | undefined;
   try {
@@ -214,9 +229,6 @@ async function demo(api: DemoApi, screen: Screen, onceInto: string | undefined):
     screen.living('');
     serving.abort();
     await traffic?.close();
-    for (const { child } of programs) child.kill('SIGKILL');
-    await Promise.all(programs.map(({ exit }) => exit));
-    rmSync(root, { recursive: true, force: true });
   }
 }
 
@@ -299,17 +311,25 @@ async function main(): Promise<number> {
     : options['existing-cluster']
       ? existingDemoApi(namespace)
       : embeddedDemoApi());
-  process.once('SIGINT', () => void api.close().finally(() => process.exit(130)));
+  const stage: Stage = { root: mkdtempSync(join(tmpdir(), 'podseal-demo-')), programs: [] };
+  const end = async (): Promise<void> => {
+    await clear(stage);
+    await api.close();
+  };
+  const leave = (): void => void end().finally(() => process.exit(130));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, leave);
+  // Nobody reads any more (piped into head, say): what was started must not stay behind.
+  process.stdout.once('error', leave).on('error', () => undefined);
   try {
     screen.title('Podseal: a certificate for a pod');
     screen.line(`talking to ${api.description}`);
-    await demo(api, screen, options.dir);
+    await demo(api, screen, options.dir, stage);
     return 0;
   } catch (error) {
     screen.bad(error instanceof Error ? error.message : String(error));
     return 1;
   } finally {
-    await api.close();
+    await end();
   }
 }
 
