@@ -17,6 +17,7 @@ import {
 /** Parts that other parts load at run time, by source file. */
 const parts: Readonly<Record<string, string>> = {
   'commands.ts': './agent.cjs',
+  'controllers.ts': './controllers.cjs',
   'help.ts': './help.cjs',
   'inspect.ts': './inspect.cjs',
   'kubeconfig.ts': './kubeconfig.cjs',
@@ -83,6 +84,7 @@ await bundle('src/kubernetes/kubeconfig.ts', 'kubeconfig.cjs', [
   clientWithoutSideEffects,
   forgeCodecOnly,
 ]);
+await bundle('src/cli/controllers.ts', 'controllers.cjs', [forgeCodecOnly]);
 const watching = await bundle('src/node/watch-files.ts', 'watch-files.cjs', []);
 await chmod(join(root, 'dist/podseal.cjs'), 0o755);
 

@@ -13,6 +13,8 @@ export const errorCodes = {
   API_FORBIDDEN: { exitCode: 77, again: 'slowly' },
   API_REFUSED: { exitCode: 76, again: 'slowly' },
   API_CONFLICT: { exitCode: 75, again: 'soon' },
+  API_NOT_FOUND: { exitCode: 76, again: 'slowly' },
+  API_EXPIRED: { exitCode: 75, again: 'soon' },
   SIGNING_REQUEST_DENIED: { exitCode: 77, again: 'slowly' },
   SIGNING_REQUEST_FAILED: { exitCode: 75, again: 'slowly' },
   SIGNING_REQUEST_PENDING: { exitCode: 75, again: 'soon' },

@@ -11,13 +11,22 @@ import {
   type Pod,
 } from '../identity/wanted-names.ts';
 import { readText } from '../node/pod-files.ts';
-import { type ListenAddress } from '../node/web-server.ts';
 import { keyAlgorithms } from '../pki/key-pair.ts';
-import { parseDurationMs } from '../runtime/duration.ts';
+import { type ListenAddress } from '../runtime/web.ts';
 import { logLevels, type LogLevel } from '../telemetry/log.ts';
 import { volumeFormats } from '../volume/payload.ts';
-import { settingsReader, type SettingsReader } from './read-settings.ts';
-import { podFacts, type SettingName, unknownSettings } from './settings.ts';
+import { settingsReader, type SettingsReader as ReaderOf } from './read-settings.ts';
+import {
+  absolutePath,
+  clusterDomainProblem,
+  durationFrom,
+  listenAddress,
+  signerName,
+  trustDomainProblem,
+} from './setting-values.ts';
+import { agentSettings, podFacts, type SettingName, unknownSettings } from './settings.ts';
+
+type SettingsReader = ReaderOf<SettingName>;
 
 /** Everything that the environment says, checked. */
 export interface Settings {
@@ -50,7 +59,7 @@ export function systemFiles(): SystemFiles {
 
 /** Throws CONFIG_INVALID or IDENTITY_INCOMPLETE with every problem, one per line. */
 export function readSettings(environment: NodeJS.ProcessEnv, files: SystemFiles): Settings {
-  const reader = settingsReader(environment);
+  const reader = settingsReader(environment, agentSettings);
   const missing = podFacts
     .filter((fact) => fact.needed && reader.text(fact.name) === undefined)
     .map((fact) => `${fact.name} is not set (downward API: ${fact.fieldPath})`);
@@ -70,7 +79,7 @@ export function readSettings(environment: NodeJS.ProcessEnv, files: SystemFiles)
     kubeconfig: reader.text('KUBECONFIG'),
     listen: reader.read('PODSEAL_LISTEN', listenAddress),
     logLevel: reader.oneOf('PODSEAL_LOG_LEVEL', logLevels),
-    warnings: unknownSettings(environment),
+    warnings: unknownSettings(environment, Object.keys(agentSettings)),
   };
   refuse([...reader.problems, ...missing], missing.length > 0 && reader.problems.length === 0);
   return settings;
@@ -78,7 +87,7 @@ export function readSettings(environment: NodeJS.ProcessEnv, files: SystemFiles)
 
 /** The volume's directory alone, for `podseal inspect`. */
 export function readDirectory(environment: NodeJS.ProcessEnv): string {
-  const reader = settingsReader(environment);
+  const reader = settingsReader(environment, agentSettings);
   const directory = reader.read('PODSEAL_DIR', absolutePath);
   refuse(reader.problems, false);
   return directory;
@@ -98,11 +107,6 @@ function refuse(problems: readonly string[], isIdentity: boolean): void {
   });
 }
 
-function absolutePath(text: string): string {
-  if (!isAbsolute(text)) throw new Error('is not an absolute path');
-  return resolve(text);
-}
-
 function readAgent(reader: SettingsReader, podUid: string): AgentConfig {
   const formats = reader.someOf('PODSEAL_FORMATS', volumeFormats);
   return {
@@ -117,31 +121,6 @@ function readAgent(reader: SettingsReader, podUid: string): AgentConfig {
       formats,
       storePassword: readStorePassword(reader, formats.includes('pkcs12')),
     },
-  };
-}
-
-/** The API's own rule (kubernetes-facts 1.1): one slash, a domain of two labels or more, a path. */
-function signerName(text: string): string {
-  const [domain = '', path = '', ...more] = text.split('/');
-  const isFine =
-    more.length === 0 &&
-    domain.split('.').length >= 2 &&
-    domain.split('.').every(isDnsLabel) &&
-    path.split('.').every(isDnsLabel) &&
-    text.length <= 571;
-  if (!isFine) throw new Error('is not a signer name of the form example.com/name');
-  return text;
-}
-
-function durationFrom(minimum: string): (text: string) => number {
-  const minimumMs = parseDurationMs(minimum) ?? 0;
-  return (text) => {
-    const ms = parseDurationMs(text);
-    if (ms === undefined) throw new Error('is not a duration like 24h, 90m or 30s');
-    if (ms < minimumMs) throw new Error(`is shorter than ${minimum}`);
-    // The API's field is a signed 32-bit number of seconds.
-    if (ms > 2 ** 31 * 1000 - 1000) throw new Error('is longer than 68 years');
-    return ms;
   };
 }
 
@@ -168,20 +147,6 @@ function readStorePassword(reader: SettingsReader, isNeeded: boolean): string {
       `${name}: ${JSON.stringify(path)} cannot be read or holds fewer than 6 characters (Java's minimum)`,
     );
   return password ?? '';
-}
-
-function listenAddress(text: string): ListenAddress | undefined {
-  if (text === 'off') return undefined;
-  const [, bracketed, plain, port] =
-    /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain ?? '';
-  if (
-    port === undefined ||
-    Number(port) > 65_535 ||
-    (host !== '' && 'problem' in readIpAddress(host))
-  )
-    throw new Error('is not an address like :9809, 127.0.0.1:9809 or [::1]:9809, nor off');
-  return { host: host === '' ? undefined : host, port: Number(port) };
 }
 
 function readServiceNames(reader: SettingsReader): readonly string[] | undefined {
@@ -256,11 +221,7 @@ function readClusterDomain(reader: SettingsReader, pod: Pod, files: SystemFiles)
   const found =
     files.resolvConf === undefined ? undefined : clusterDomainOf(files.resolvConf, pod.namespace);
   const domain = (reader.text('PODSEAL_CLUSTER_DOMAIN') ?? found ?? 'cluster.local').toLowerCase();
-  const special: Readonly<Record<string, string>> = {
-    svc: 'names under it would read as names of other namespaces',
-  };
-  const problem =
-    special[domain] ?? (domain.startsWith('*') ? 'it is a wildcard' : dnsNameProblem(domain));
+  const problem = clusterDomainProblem(domain);
   if (problem !== undefined)
     reader.problems.push(`PODSEAL_CLUSTER_DOMAIN: ${JSON.stringify(domain)}: ${problem}`);
   return domain;
@@ -268,10 +229,9 @@ function readClusterDomain(reader: SettingsReader, pod: Pod, files: SystemFiles)
 
 function readTrustDomain(reader: SettingsReader, clusterDomain: string): string {
   const given = reader.text('PODSEAL_TRUST_DOMAIN');
-  if (given !== undefined && !/^[a-z0-9._-]{1,255}$/.test(given))
-    reader.problems.push(
-      `PODSEAL_TRUST_DOMAIN: ${JSON.stringify(given)} is not a SPIFFE trust domain (lower-case letters, digits, dots, hyphens, underscores)`,
-    );
+  const problem = trustDomainProblem(given ?? clusterDomain);
+  if (given !== undefined && problem !== undefined)
+    reader.problems.push(`PODSEAL_TRUST_DOMAIN: ${JSON.stringify(given)} ${problem}`);
   return given ?? clusterDomain;
 }
 

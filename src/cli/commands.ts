@@ -4,11 +4,11 @@ import { watchCertificate, type Watch } from '../agent/watch.ts';
 import { type AgentWorld } from '../agent/world.ts';
 import { asPodsealError, errorCodes, PodsealError } from '../errors.ts';
 import { diskVolume } from '../node/disk-volume.ts';
-import { type Answer, type ListenAddress } from '../node/web-server.ts';
+import { nearest } from '../runtime/nearest.ts';
+import { type Answer, type ListenAddress } from '../runtime/web.ts';
 import { readDirectory, readSettings, systemFiles } from './agent-config.ts';
 import { agentSources, composeAgent, watchedFiles } from './compose.ts';
 import { errorText, writeError, writeTerminationMessage } from './report.ts';
-import { nearest } from './settings.ts';
 
 /** One call of the program. */
 export interface Call {
@@ -27,12 +27,23 @@ interface Options {
 /** Resolves to the exit code; throws PodsealErrors. */
 type Run = (call: Call, options: Options) => Promise<number> | number;
 
-const commands: Readonly<Record<string, Run>> = { init, watch, names, inspect, help };
+const commands: Readonly<Record<string, Run>> = {
+  init,
+  watch,
+  approver: async (call) => (await import('./controllers.ts')).runApprover(call),
+  signer: async (call) => (await import('./controllers.ts')).runSigner(call),
+  names,
+  inspect,
+  help,
+};
+
+/** What runs in containers: errors are one JSON line, and the termination message. */
+const containerCommands = ['init', 'watch', 'approver', 'signer'];
 
 /** Runs the command that the arguments name and returns the exit code; errors are reported here. */
 export async function run(call: Call): Promise<number> {
   const [name = 'help'] = call.args;
-  const isDaemon = name === 'init' || name === 'watch';
+  const isDaemon = containerCommands.includes(name);
   try {
     return await dispatch(call);
   } catch (thrown) {

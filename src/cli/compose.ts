@@ -1,9 +1,6 @@
 import { type AgentSources, type AgentWorld } from '../agent/world.ts';
-import { PodsealError } from '../errors.ts';
 import { ownServices } from '../identity/service-source.ts';
 import { wantedNames } from '../identity/wanted-names.ts';
-import { type ApiEndpoint } from '../kubernetes/api-endpoint.ts';
-import { inClusterEndpoint } from '../kubernetes/in-cluster.ts';
 import { apiSigningRequests } from '../kubernetes/signing-requests.ts';
 import { diskVolume } from '../node/disk-volume.ts';
 import { jsonLog } from '../node/json-log.ts';
@@ -15,6 +12,7 @@ import { systemClock } from '../node/system-clock.ts';
 import { systemRandom } from '../node/system-random.ts';
 import { readTrustFiles } from '../node/trust-files.ts';
 import { type Settings } from './agent-config.ts';
+import { apiEndpoint } from './api-server.ts';
 import { writeError } from './report.ts';
 
 /** Introduces the adapters to the programs; no other file may import them. */
@@ -79,25 +77,4 @@ export function watchedFiles(settings: Settings): readonly string[] {
     annotationsPath(podInfoDirectory),
     ...(servicesFile === undefined ? [] : [servicesFile]),
   ];
-}
-
-async function apiEndpoint(
-  settings: Settings,
-  environment: NodeJS.ProcessEnv,
-): Promise<ApiEndpoint> {
-  if (settings.kubeconfig !== undefined) {
-    // Its own bundle, loaded only outside the cluster.
-    const { kubeconfigEndpoint } = await import('../kubernetes/kubeconfig.ts');
-    return kubeconfigEndpoint(settings.kubeconfig);
-  }
-  const host = environment['KUBERNETES_SERVICE_HOST'];
-  const port = environment['KUBERNETES_SERVICE_PORT'] ?? '443';
-  if (host) return inClusterEndpoint(host, port, settings.serviceAccountDirectory);
-  throw new PodsealError(
-    'CONFIG_INVALID',
-    'Cannot find the API server: neither KUBERNETES_SERVICE_HOST nor KUBECONFIG is set',
-    {
-      hint: 'Kubernetes sets the first in every pod; outside a cluster set KUBECONFIG.',
-    },
-  );
 }

@@ -1,33 +1,36 @@
 import env from 'env-var';
-import { agentSettings, type SettingName } from './settings.ts';
 
 /**
  * Reads settings and collects what is wrong with them, so that a person sees every problem at once.
  * After a problem a setting reads as its fallback; `problems` decides whether the values may be used.
  */
-export interface SettingsReader {
+export interface SettingsReader<Name extends string = string> {
   readonly problems: string[];
   /** The value without blanks around it; undefined when the variable is not set or empty. */
   text(name: string): string | undefined;
   /** The value or fallback, through `parse`; `parse` throws an Error whose message says what is expected. */
-  read<T>(name: SettingName, parse: (text: string) => T): T;
+  read<T>(name: Name, parse: (text: string) => T): T;
   /** A comma-separated list without blanks and empty members; undefined when not set. */
-  list(name: SettingName): readonly string[] | undefined;
+  list(name: Name): readonly string[] | undefined;
   /** One of the allowed words, in whatever case. */
-  oneOf<T extends string>(name: SettingName, allowed: readonly T[]): T;
+  oneOf<T extends string>(name: Name, allowed: readonly T[]): T;
   /** Members of `allowed`, in its order. */
-  someOf<T extends string>(name: SettingName, allowed: readonly T[]): readonly T[];
-  flag(name: SettingName): boolean;
+  someOf<T extends string>(name: Name, allowed: readonly T[]): readonly T[];
+  flag(name: Name): boolean;
 }
 
-export function settingsReader(environment: NodeJS.ProcessEnv): SettingsReader {
+/** `defaults` is the table of the settings that the command knows. */
+export function settingsReader<Name extends string>(
+  environment: NodeJS.ProcessEnv,
+  defaults: Readonly<Record<Name, string>>,
+): SettingsReader<Name> {
   const problems: string[] = [];
   const text = (name: string): string | undefined => {
     const value = environment[name]?.trim();
     return value === '' ? undefined : value;
   };
-  const read = <T>(name: SettingName, parse: (value: string) => T): T => {
-    const fallback = agentSettings[name];
+  const read = <T>(name: Name, parse: (value: string) => T): T => {
+    const fallback = defaults[name];
     const value = text(name);
     if (value === undefined) return parse(fallback);
     try {
@@ -40,7 +43,7 @@ export function settingsReader(environment: NodeJS.ProcessEnv): SettingsReader {
   };
   // One variable at a time: each call of env-var builds all of its twenty-odd accessors.
   const variable = (value: string) => env.from({ value }).get('value').required();
-  const list = (name: SettingName): readonly string[] | undefined => {
+  const list = (name: Name): readonly string[] | undefined => {
     if (environment[name] === undefined) return undefined;
     if (text(name) === undefined) return [];
     const members = variable(environment[name]).asArray();

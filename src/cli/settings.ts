@@ -1,3 +1,5 @@
+import { nearest } from '../runtime/nearest.ts';
+
 /** Every setting of the agent with its default, as a person would write it (empty: none). cli/help.ts says what each is for. */
 export const agentSettings = {
   PODSEAL_SIGNER_NAME: 'podseal.dev/serving',
@@ -46,37 +48,14 @@ const serviceLink =
   /_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
 
 /** A sentence for each PODSEAL_ variable that is no setting, with the nearest one that is. */
-export function unknownSettings(environment: NodeJS.ProcessEnv): readonly string[] {
-  const names: readonly string[] = Object.keys(agentSettings);
+export function unknownSettings(
+  environment: NodeJS.ProcessEnv,
+  names: readonly string[],
+): readonly string[] {
   return Object.keys(environment)
     .filter(
       (name) => name.startsWith('PODSEAL_') && !names.includes(name) && !serviceLink.test(name),
     )
     .sort()
     .map((name) => `${name} is not a setting; did you mean ${nearest(name, names)}?`);
-}
-
-/** The candidate with the smallest edit distance. */
-export function nearest(word: string, candidates: readonly string[]): string {
-  const ranked = candidates.map((candidate) => ({
-    candidate,
-    distance: distance(word, candidate),
-  }));
-  return ranked.reduce((a, b) => (b.distance < a.distance ? b : a)).candidate;
-}
-
-/** Levenshtein's, in one row. */
-function distance(a: string, b: string): number {
-  const row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    let diagonal = i - 1;
-    row[0] = i;
-    for (let j = 1; j <= b.length; j++) {
-      const above = row[j] ?? 0;
-      const substituted = diagonal + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row[j] = Math.min(above + 1, (row[j - 1] ?? 0) + 1, substituted);
-      diagonal = above;
-    }
-  }
-  return row[b.length] ?? 0;
 }

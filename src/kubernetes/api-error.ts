@@ -1,11 +1,24 @@
-import { ApiException } from '@kubernetes/client-node';
-import { asPodsealError, PodsealError } from '../errors.ts';
+import { PodsealError, type ErrorCode } from '../errors.ts';
 
 /** What was tried, for the message. */
 export interface Attempted {
   /** As RBAC writes it: `create`, `get`. */
   readonly verb: string;
-  readonly name: string;
+  /** As RBAC writes it: `certificatesigningrequests`. */
+  readonly resource: string;
+  /** As people say it: `signing request "podseal-…"`. */
+  readonly what: string;
+  /** Who should be allowed to, and by which file. */
+  readonly rbac: string;
+}
+
+/** An answer of the API server that is no success. */
+export interface Refusal {
+  readonly status: number;
+  /** As it came: it may be a proxy's page. */
+  readonly body: unknown;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
 }
 
 /** No answer at all: network, TLS, time limit. */
@@ -25,41 +38,40 @@ export function unreachable(serverUrl: string, cause: unknown): PodsealError {
   );
 }
 
-/** The client's exception as one of ours: status and reason, never headers or the body as it came. */
-export function apiError(thrown: unknown, attempted: Attempted): PodsealError {
-  if (!(thrown instanceof ApiException)) return asPodsealError(thrown);
-  const { verb, name } = attempted;
-  const reason = reasonOf(thrown.body);
-  const what = `Cannot ${verb} signing request ${JSON.stringify(name)}: the API server answered ${thrown.code}${reason}`;
-  const fail = (
-    code: ConstructorParameters<typeof PodsealError>[0],
-    hint: string,
-  ): PodsealError => {
-    const retryAfterMs = retryAfter(thrown.headers);
-    return new PodsealError(code, what, {
+/** The refusal as an error of ours: status and reason, never headers or the body as it came. */
+export function refusalError(refusal: Refusal, attempted: Attempted): PodsealError {
+  const { verb, resource, what, rbac } = attempted;
+  const { status } = refusal;
+  const message = `Cannot ${verb} ${what}: the API server answered ${status}${reasonOf(refusal.body)}`;
+  const fail = (code: ErrorCode, hint: string): PodsealError => {
+    const retryAfterMs = retryAfter(refusal.headers);
+    return new PodsealError(code, message, {
       hint,
-      cause: undefined,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });
   };
-  switch (thrown.code) {
+  switch (status) {
     case 401:
       return fail(
         'API_FORBIDDEN',
         'The token is not accepted: was the pod or its service account deleted, or is the token of another cluster or audience?',
       );
     case 403:
-      return fail(
-        'API_FORBIDDEN',
-        `The service account may not ${verb} certificatesigningrequests: apply examples/rbac/agent.yaml and bind it to the service account of the pod.`,
-      );
+      return fail('API_FORBIDDEN', `The service account may not ${verb} ${resource}: ${rbac}`);
+    case 404:
+      return fail('API_NOT_FOUND', 'It was deleted, or the API server does not serve its kind.');
     case 409:
       return fail('API_CONFLICT', 'Somebody wrote first; it is read again.');
+    case 410:
+      return fail(
+        'API_EXPIRED',
+        'The API server has forgotten so old a state; everything is listed anew.',
+      );
     case 408:
     case 429:
       return fail('API_UNREACHABLE', 'The API server is busy; it is asked again as it says.');
     default:
-      return thrown.code >= 500
+      return status >= 500
         ? fail('API_UNREACHABLE', 'The API server has a problem of its own; it is asked again.')
         : fail(
             'API_REFUSED',
@@ -86,7 +98,7 @@ function parsed(text: string): unknown {
 }
 
 /** Seconds or an HTTP date (RFC 9110 10.2.3); only seconds are used by Kubernetes. */
-function retryAfter(headers: Readonly<Record<string, string | undefined>>): number | undefined {
+function retryAfter(headers: Refusal['headers']): number | undefined {
   const seconds = Number(headers['retry-after']);
   // A wrong or hostile value must not put us to sleep for a day.
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 120) * 1000 : undefined;

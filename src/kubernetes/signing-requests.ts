@@ -1,4 +1,5 @@
 import {
+  ApiException,
   CertificatesV1Api,
   createConfiguration,
   ServerConfiguration,
@@ -10,10 +11,11 @@ import {
   type SigningRequest,
   type SigningRequests,
 } from '../certificates/signing-request.ts';
-import { PodsealError } from '../errors.ts';
-import { apiError, type Attempted } from './api-error.ts';
+import { asPodsealError, PodsealError } from '../errors.ts';
+import { refusalError } from './api-error.ts';
 import { type ApiEndpoint } from './api-endpoint.ts';
-import { httpsTransport, type ObserveCall } from './transport.ts';
+import { type ObserveCall } from './exchange.ts';
+import { httpsTransport } from './transport.ts';
 
 /** The workload's part of certificates.k8s.io/v1: create and get. */
 export function apiSigningRequests(
@@ -30,32 +32,38 @@ export function apiSigningRequests(
   return {
     async create(request) {
       const body = { metadata: { name: request.name }, spec: specOf(request) };
-      return ask({ verb: 'create', name: request.name }, async () =>
+      return ask('create', request.name, async () =>
         readSigningRequest(await api.createCertificateSigningRequest({ body })),
       );
     },
     async get(name) {
       try {
-        return await ask({ verb: 'get', name }, async () =>
+        return await ask('get', name, async () =>
           readSigningRequest(await api.readCertificateSigningRequest({ name })),
         );
       } catch (error) {
-        if (error instanceof NotFound) return undefined;
+        if (error instanceof PodsealError && error.code === 'API_NOT_FOUND') return undefined;
         throw error;
       }
     },
   };
 }
 
-class NotFound extends Error {}
-
-async function ask<T>(attempted: Attempted, call: () => Promise<T>): Promise<T> {
+async function ask<T>(verb: string, name: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (thrown) {
-    const isNotFound = (thrown as { code?: unknown }).code === 404;
-    if (isNotFound && attempted.verb === 'get') throw new NotFound();
-    throw apiError(thrown, attempted);
+    if (!(thrown instanceof ApiException)) throw asPodsealError(thrown);
+    const { code: status, headers } = thrown;
+    throw refusalError(
+      { status, body: thrown.body as unknown, headers },
+      {
+        verb,
+        resource: 'certificatesigningrequests',
+        what: `signing request ${JSON.stringify(name)}`,
+        rbac: 'apply examples/rbac/agent.yaml and bind it to the service account of the pod.',
+      },
+    );
   }
 }
 

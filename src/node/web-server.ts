@@ -1,18 +1,8 @@
 import { createServer } from 'node:http';
 import { PodsealError } from '../errors.ts';
+import { type Answer, type ListenAddress } from '../runtime/web.ts';
 
-export interface Answer {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string;
-}
-
-/** Where to listen; port 0 takes a free one. */
-export interface ListenAddress {
-  /** Undefined: every address of the pod. */
-  readonly host: string | undefined;
-  readonly port: number;
-}
+const plainText = 'text/plain; charset=utf-8';
 
 /**
  * Serves plain HTTP until `stop`: probes and metrics hold no secret, and a kubelet's probe has no
@@ -20,18 +10,19 @@ export interface ListenAddress {
  */
 export function serveHttp(
   listen: ListenAddress,
-  handler: (path: string) => Answer,
+  handler: (path: string) => Answer | Promise<Answer>,
   stop: AbortSignal,
 ): Promise<number> {
   const server = createServer(
     { requestTimeout: 10_000, headersTimeout: 5_000 },
     (request, reply) => {
       const isRead = request.method === 'GET' || request.method === 'HEAD';
-      const answer = isRead
-        ? handler((request.url ?? '/').replace(/\?.*$/, ''))
-        : { status: 405, contentType: 'text/plain; charset=utf-8', body: 'only GET and HEAD\n' };
-      reply.writeHead(answer.status, { 'content-type': answer.contentType });
-      reply.end(request.method === 'HEAD' ? undefined : answer.body);
+      const refusal = { status: 405, contentType: plainText, body: 'only GET and HEAD\n' };
+      const path = (request.url ?? '/').replace(/\?.*$/, '');
+      void Promise.resolve(isRead ? handler(path) : refusal).then((answer) => {
+        reply.writeHead(answer.status, { 'content-type': answer.contentType });
+        reply.end(request.method === 'HEAD' ? undefined : answer.body);
+      });
     },
   );
   server.maxConnections = 64;

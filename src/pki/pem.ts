@@ -29,3 +29,30 @@ export function decodePem(text: string): readonly PemBlock[] {
   }
   return blocks;
 }
+
+/**
+ * The bytes of a text that is one PEM block with this label and nothing else but white space around
+ * it: no headers (RFC 1421), canonical base64, lines that hold nothing besides. Readers disagree about
+ * everything laxer. Throws an Error that says what is wrong, in words that fit after "the certification request: ".
+ */
+export function decodeSinglePem(text: string, label: string): Buffer {
+  // Also no byte order mark and no blank that is not ASCII, which trim() would take away.
+  if (/[^\t\n\r -~]/.test(text))
+    throw new Error('its PEM has characters other than printable ASCII');
+  const lines = text.trim().split(/\r?\n/);
+  const begin = lines.findIndex((line) => line.startsWith('-----BEGIN '));
+  if (begin !== 0)
+    throw new Error(begin < 0 ? 'it is not PEM' : 'its PEM has text before the block');
+  if (lines[0] !== `-----BEGIN ${label}-----`)
+    throw new Error(`its PEM does not begin with -----BEGIN ${label}-----`);
+  const end = lines.indexOf(`-----END ${label}-----`);
+  if (end < 0) throw new Error(`its PEM has no end line -----END ${label}-----`);
+  if (end < lines.length - 1) throw new Error('its PEM has something after the block');
+  const body = lines.slice(1, -1);
+  if (body.some((line) => line.includes(':'))) throw new Error('its PEM has headers');
+  if (body.length === 0 || body.includes('')) throw new Error('its PEM has an empty line');
+  const base64 = body.join('');
+  const bytes = Buffer.from(base64, 'base64');
+  if (bytes.toString('base64') !== base64) throw new Error('its PEM is not canonical base64');
+  return bytes;
+}

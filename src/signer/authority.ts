@@ -1,4 +1,4 @@
-import { parseIpAddress } from '../identity/ip-address.ts';
+import { parseIpRange, type IpRange } from '../identity/ip-range.ts';
 import {
   certificateFromDer,
   certificatesFromPem,
@@ -14,11 +14,17 @@ import {
   type CertificateTemplate,
 } from '../pki/issue-certificate.ts';
 import { keyPairFromPem, privateKeyPem, type KeyPair } from '../pki/key-pair.ts';
+import { encodePem } from '../pki/pem.ts';
+import { nameConstraints, noSubtrees } from '../pki/name-constraints.ts';
 
 /** A CA that signs. */
 export interface Authority {
   readonly certificate: Certificate;
-  /** Signs a template; the chain, PEM: leaf, then the authority itself when it is an intermediate. */
+  /** Signs a template; the leaf, DER. */
+  sign(template: CertificateTemplate): Buffer;
+  /** A leaf of its own (DER) as it is handed out: then the CA itself and those above it, but no root; PEM. */
+  chainOf(leaf: Buffer): string;
+  /** Both at once. */
   issue(template: CertificateTemplate): string;
 }
 
@@ -26,6 +32,8 @@ export interface Authority {
 export interface AuthorityScope {
   readonly clusterDomain: string;
   readonly trustDomain: string;
+  /** CIDR texts of the addresses, the private ranges by default; an empty list: no address at all. */
+  readonly ipRanges?: readonly string[] | undefined;
 }
 
 export interface RootRequest extends AuthorityScope {
@@ -39,7 +47,8 @@ export interface RootRequest extends AuthorityScope {
 /**
  * A self-signed root whose name constraints keep it inside the cluster (RFC 5280 4.2.1.10): names
  * under `svc` and the cluster domain, identity URIs of the trust domain, private addresses. Whoever
- * trusts it cannot be fooled with `google.com`. Returns its certificate, PEM.
+ * trusts it cannot be fooled with `google.com`. Returns its certificate, PEM. Throws an Error naming
+ * the text that is not a range of addresses.
  */
 export function makeRoot(request: RootRequest, keyPair: KeyPair): string {
   const template: CertificateTemplate = {
@@ -52,30 +61,35 @@ export function makeRoot(request: RootRequest, keyPair: KeyPair): string {
     extensions: [
       isCa,
       keyUsage(['digital signature', 'cert sign', 'crl sign']),
-      nameConstraints(request),
+      scopeConstraints(request),
     ].filter((extension) => extension !== undefined),
   };
   const bytes = issueCertificate(template, selfIssuer(template, keyPair.privateKey));
   return certificatesPem([certificateFromDer(bytes)]);
 }
 
-/** The authority of a CA's certificate and key, both PEM. Throws an Error when they do not fit. */
+/**
+ * The authority of a CA's key and certificate, both PEM; certificates of CAs above it may follow its own.
+ * Throws an Error when they do not fit.
+ */
 export function authorityOf(certificatePem: string, keyPem: string): Authority {
-  const [certificate] = certificatesFromPem(certificatePem);
+  const certificates = certificatesFromPem(certificatePem);
+  const [certificate] = certificates;
   if (!certificate) throw new Error('the CA has no certificate');
   if (!certificate.x509.ca) throw new Error('its certificate is not that of a CA');
   const keyPair = keyPairFromPem(keyPem);
   if (!keyPair.publicKeyDer.equals(certificate.publicKeyDer))
     throw new Error('its key does not belong to its certificate');
   const issuer = issuerFrom(certificate, privateKeyPem(keyPair));
-  const isRoot = certificate.x509.subject === certificate.x509.issuer;
-  return {
-    certificate,
-    issue(template) {
-      const leaf = certificateFromDer(issueCertificate(template, issuer));
-      return certificatesPem(isRoot ? [leaf] : [leaf, certificate]);
-    },
-  };
+  const above = certificatesPem(certificates.filter((each) => !isSelfIssued(each)));
+  const sign = (template: CertificateTemplate): Buffer => issueCertificate(template, issuer);
+  const chainOf = (leaf: Buffer): string => encodePem('CERTIFICATE', leaf) + above;
+  return { certificate, sign, chainOf, issue: (template) => chainOf(sign(template)) };
+}
+
+/** A root's certificate names itself as its issuer. */
+export function isSelfIssued({ x509 }: Certificate): boolean {
+  return x509.subject === x509.issuer;
 }
 
 /** basicConstraints CA true with path length 0: it signs leaves alone. */
@@ -87,24 +101,29 @@ const isCa: Extension = {
 
 /** RFC 1918, RFC 6598, RFC 4193: where pods and Services have their addresses. */
 const privateRanges = [
-  ['10.0.0.0', '255.0.0.0'],
-  ['172.16.0.0', '255.240.0.0'],
-  ['192.168.0.0', '255.255.0.0'],
-  ['100.64.0.0', '255.192.0.0'],
-  ['fc00::', 'fe00::'],
-] as const;
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  'fc00::/7',
+];
+/** No subtree would mean that every address is permitted. */
+const allRanges = ['0.0.0.0/0', '::/0'];
 
-function nameConstraints({ clusterDomain, trustDomain }: AuthorityScope): Extension {
-  const bytes = (text: string): Uint8Array => parseIpAddress(text) ?? Uint8Array.of();
-  const permitted = [
-    // A dNSName constraint covers the name itself and everything below it.
-    ...['svc', clusterDomain].map((name) => der.taggedBytes(2, Buffer.from(name))),
-    // A URI constraint without a leading dot covers exactly that host.
-    der.taggedBytes(6, Buffer.from(trustDomain)),
-    ...privateRanges.map(([address, mask]) =>
-      der.taggedBytes(7, Buffer.concat([bytes(address), bytes(mask)])),
-    ),
-  ];
-  const value = der.sequence(der.tagged(0, ...permitted.map((base) => der.sequence(base))));
-  return { oid: extensionOids.nameConstraints, critical: true, value: der.encodeDer(value) };
+function scopeConstraints(scope: AuthorityScope): Extension {
+  const ipRanges = scope.ipRanges ?? privateRanges;
+  return nameConstraints({
+    permitted: {
+      dns: ['svc', scope.clusterDomain],
+      ip: ipRanges.map(rangeOf),
+      uri: [scope.trustDomain],
+    },
+    excluded: { ...noSubtrees, ip: ipRanges.length > 0 ? [] : allRanges.map(rangeOf) },
+  });
+}
+
+function rangeOf(text: string): IpRange {
+  const range = parseIpRange(text);
+  if (!range) throw new Error(`${JSON.stringify(text)} is not a range of addresses`);
+  return range;
 }

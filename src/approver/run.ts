@@ -1,0 +1,66 @@
+import { type ObservedRequest, standingOf } from '../certificates/observed-request.ts';
+import { type Controller } from '../controller/controller.ts';
+import { eventWriter } from '../controller/event-writer.ts';
+import { replica } from '../controller/replica.ts';
+import { turnOf } from '../controller/request-source.ts';
+import { runWorkers } from '../controller/run-workers.ts';
+import { workList } from '../controller/work-list.ts';
+import { clusterView } from './cluster-view.ts';
+import { handleRequest } from './handle.ts';
+import { type ApproverConfig, type ApproverWorld } from './world.ts';
+
+/** Approves, denies or puts off every request of its signer names. */
+export function approver(config: ApproverConfig, world: ApproverWorld): Controller {
+  const { clock, metrics, log } = world;
+  const copy = replica(config, world);
+  const list = workList<ObservedRequest>(
+    clock,
+    turnOf,
+    (request) => standingOf(request) === 'pending' && !request.hasCertificate,
+  );
+  const view = clusterView(
+    () => world.policy().serviceRanges,
+    (namespace) => list.nudge(namespace),
+  );
+  const events = eventWriter({
+    clock,
+    write: (pod, event) => world.writeEvent(pod, event),
+    isBusy: () => list.depth > 0,
+    onFailure: (error) => copy.failed(error),
+  });
+  for (const { signerName, listing } of world.requests)
+    copy.follows(
+      listing,
+      list.follower((each) => each.signerName === signerName),
+    );
+  copy.follows(world.services, view.services);
+  copy.follows(world.nodes, view.nodes);
+  copy.follows(world.serviceRanges, view.serviceRanges);
+
+  const handle = (request: ObservedRequest) =>
+    handleRequest(request, list.ageMs(request), {
+      clock,
+      log,
+      metrics,
+      decisions: world.decisions,
+      sources: { settings: config, reads: world.reads, view, policy: () => world.policy() },
+      recordEvent: (pod, event) => events.record(pod, event),
+    });
+  const lead = (while_: AbortSignal): Promise<void> =>
+    runWorkers(
+      list,
+      handle,
+      { clock, random: world.random, onFailure: (error) => copy.failed(error) },
+      { count: config.workers, stop: while_ },
+    );
+  return {
+    reasonsNotReady: () => copy.missing().map((what) => `not listed yet: ${what}`),
+    updateGauges() {
+      metrics.set('podseal_queue_depth', list.depth);
+      metrics.set('podseal_queue_put_off', list.putOffCount);
+    },
+    async run(stop) {
+      await Promise.all([copy.run(lead, stop), list.run(stop), events.run(stop)]);
+    },
+  };
+}

@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import { defaultPolicy, type Policy } from '../approver/policy.ts';
+import { type ApproverWorld } from '../approver/world.ts';
+import { type ReplicaWorld } from '../controller/replica.ts';
+import { type ApiCalls, apiCalls } from '../kubernetes/api-calls.ts';
+import { caSecret } from '../kubernetes/ca-secret.ts';
+import {
+  nodeListing,
+  readPod,
+  serviceListing,
+  serviceRangeListing,
+} from '../kubernetes/cluster-objects.ts';
+import { apiEvents } from '../kubernetes/events.ts';
+import { apiLeases } from '../kubernetes/leases.ts';
+import {
+  apiDecisions,
+  apiIssuance,
+  type Caller,
+  requestListing,
+} from '../kubernetes/observed-requests.ts';
+import { publishedConstraints, trustPublisher } from '../kubernetes/trust-publication.ts';
+import { jsonLog } from '../node/json-log.ts';
+import { generateKey } from '../node/key-generator.ts';
+import { promMetrics } from '../node/prom-metrics.ts';
+import { systemClock } from '../node/system-clock.ts';
+import { systemRandom } from '../node/system-random.ts';
+import { type SignerWorld } from '../signer/world.ts';
+import { apiEndpoint } from './api-server.ts';
+import { type ApproverSetup, type SignerSetup, type Surroundings } from './controller-config.ts';
+import { writeError } from './report.ts';
+
+/** Introduces the adapters to approver and signer. */
+
+interface Basics extends ReplicaWorld {
+  readonly metrics: ReturnType<typeof promMetrics>;
+  readonly calls: ApiCalls;
+}
+
+async function basics(
+  setup: Surroundings & { readonly config: { readonly workers: number } },
+  environment: NodeJS.ProcessEnv,
+  by: Caller,
+): Promise<Basics> {
+  const metrics = promMetrics();
+  const endpoint = await apiEndpoint(setup, environment);
+  const calls = apiCalls(endpoint, {
+    // Lease and Events must not wait behind the workers.
+    maximumConnections: setup.config.workers + 8,
+    observe: (method, status) =>
+      metrics.add('podseal_controller_api_requests_total', { method, status: String(status) }),
+    // What is under way when we are told to stop is finished, giving back the lease above all.
+    stop: new AbortController().signal,
+  });
+  const lease = {
+    namespace: setup.namespace,
+    name: `podseal-${by}`,
+    rbacFile: `examples/rbac/${by}.yaml`,
+  };
+  return {
+    clock: systemClock,
+    random: systemRandom,
+    log: jsonLog(writeError, setup.logLevel),
+    metrics,
+    leases: apiLeases(calls, lease, () => systemClock.now()),
+    calls,
+  };
+}
+
+export async function composeApprover(
+  setup: ApproverSetup,
+  environment: NodeJS.ProcessEnv,
+): Promise<ApproverWorld & Basics> {
+  const shared = await basics(setup, environment, 'approver');
+  const { calls } = shared;
+  const defaults = { ...defaultPolicy.defaults, maximumLifetimeMs: setup.maximumLifetimeMs };
+  const policy: Policy = { ...defaultPolicy, defaults };
+  return {
+    ...shared,
+    requests: setup.config.signerNames.map((signerName) => ({
+      signerName,
+      listing: requestListing(calls, signerName, 'approver'),
+    })),
+    services: serviceListing(calls),
+    nodes: nodeListing(calls),
+    serviceRanges: serviceRangeListing(calls),
+    reads: {
+      pod: (pod) => readPod(calls, pod, 'examples/rbac/approver.yaml'),
+      services: async (namespace) => {
+        const listing = serviceListing(calls, namespace);
+        const items = [];
+        for (let page = await listing.list(undefined); ; page = await listing.list(page.next)) {
+          items.push(...page.items);
+          if (page.next === undefined) return items;
+        }
+      },
+      caConstraints: publishedConstraints(calls, setup.namespace, {
+        now: () => systemClock.now(),
+        keepMs: 5_000,
+      }),
+    },
+    decisions: apiDecisions(calls),
+    policy: () => policy,
+    writeEvent: apiEvents(calls, 'approver'),
+  };
+}
+
+export async function composeSigner(
+  setup: SignerSetup,
+  environment: NodeJS.ProcessEnv,
+): Promise<SignerWorld & Basics> {
+  const shared = await basics(setup, environment, 'signer');
+  const { calls } = shared;
+  const { namespace, config } = setup;
+  return {
+    ...shared,
+    randomBytes: (count) => randomBytes(count),
+    generateKey,
+    requests: config.signerNames.map((signerName) => ({
+      signerName,
+      listing: requestListing(calls, signerName, 'signer'),
+    })),
+    ca: caSecret(calls, { namespace, name: setup.caSecret }),
+    trust: trustPublisher(calls, namespace, config.signerNames),
+    issuance: apiIssuance(calls),
+    readPod: (pod) => readPod(calls, pod, 'examples/rbac/signer.yaml'),
+    writeEvent: apiEvents(calls, 'signer'),
+  };
+}

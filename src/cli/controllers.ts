@@ -1,0 +1,75 @@
+import { approver } from '../approver/run.ts';
+import { type Controller } from '../controller/controller.ts';
+import { serveHttp } from '../node/web-server.ts';
+import { type Answer } from '../runtime/web.ts';
+import { signer } from '../signer/run.ts';
+import { type Log } from '../telemetry/log.ts';
+import { composeApprover, composeSigner } from './compose-controllers.ts';
+import { readApproverSetup, readSignerSetup, type Surroundings } from './controller-config.ts';
+
+/** The commands of the controllers: a part of the program of its own, which no pod of an application loads. */
+
+export interface ControllerCall {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly stop: AbortSignal;
+}
+
+export async function runApprover({ environment, stop }: ControllerCall): Promise<number> {
+  const setup = readApproverSetup(environment);
+  const world = await composeApprover(setup, environment);
+  return runController(setup, approver(setup.config, world), world, stop);
+}
+
+export async function runSigner({ environment, stop }: ControllerCall): Promise<number> {
+  const setup = readSignerSetup(environment);
+  const world = await composeSigner(setup, environment);
+  return runController(setup, signer(setup.config, world), world, stop);
+}
+
+async function runController(
+  { listen, warnings }: Surroundings,
+  controller: Controller,
+  world: { readonly log: Log; readonly metrics: { text(): Promise<string> } },
+  stop: AbortSignal,
+): Promise<number> {
+  for (const warning of warnings) world.log('warn', 'settings.unknown', warning);
+  if (listen) {
+    const handler = (path: string): Promise<Answer> => probe(path, controller, world.metrics);
+    const port = await serveHttp(listen, handler, stop);
+    world.log('info', 'probes.listening', 'Serving /healthz, /readyz and /metrics', { port });
+  }
+  await controller.run(stop);
+  world.log('info', 'command.stopped', 'Stopped as told');
+  return 0;
+}
+
+async function probe(
+  path: string,
+  controller: Controller,
+  metrics: { text(): Promise<string> },
+): Promise<Answer> {
+  const text = (status: number, body: string): Answer => ({
+    status,
+    contentType: 'text/plain; charset=utf-8',
+    body,
+  });
+  switch (path) {
+    case '/healthz':
+      return text(200, 'ok\n');
+    case '/readyz': {
+      const reasons = controller.reasonsNotReady();
+      return reasons.length === 0
+        ? text(200, 'ok\n')
+        : text(503, `${['not ready', ...reasons].join('\n')}\n`);
+    }
+    case '/metrics':
+      controller.updateGauges();
+      return {
+        status: 200,
+        contentType: 'text/plain; version=0.0.4; charset=utf-8',
+        body: await metrics.text(),
+      };
+    default:
+      return text(404, 'there are /healthz, /readyz and /metrics\n');
+  }
+}

@@ -1,0 +1,106 @@
+import { type Change, type Listing, type Page } from '../controller/list-watch.ts';
+import { PodsealError } from '../errors.ts';
+import { type ApiCalls } from './api-calls.ts';
+import { refusalError } from './api-error.ts';
+import { type Json, listOf, needed, objectOf, textOf } from './json.ts';
+
+export interface ListingOptions<T> {
+  /** For people, plural: `Services`. */
+  readonly what: string;
+  /** As RBAC writes it. */
+  readonly resource: string;
+  /** Without a query. */
+  readonly path: string;
+  readonly fieldSelector?: string;
+  /** File of examples/rbac that grants it. */
+  readonly rbacFile: string;
+  /** Keeps what is needed of each object; undefined: of no interest. */
+  readonly read: (object: Json) => T | undefined;
+}
+
+/** Objects a page: a list must not stand in memory whole, nor in etcd's answer. */
+const pageSize = 500;
+
+/** A kind of object as list and watch calls; only what `read` keeps of each object stays in memory. */
+export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listing<T> {
+  const { what, resource, path, fieldSelector, read } = options;
+  const selector: Readonly<Record<string, string>> =
+    fieldSelector === undefined ? {} : { fieldSelector };
+  const attempted = (verb: string) => ({
+    verb,
+    resource,
+    what,
+    rbac: `apply ${options.rbacFile}.`,
+  });
+  const query = (parameters: Readonly<Record<string, string>>): string =>
+    `${path}?${new URLSearchParams({ ...selector, ...parameters }).toString()}`;
+  return {
+    what,
+    async list(page): Promise<Page<T>> {
+      const parameters = {
+        limit: String(pageSize),
+        ...(page === undefined ? {} : { continue: page }),
+      };
+      const answer = objectOf(
+        await calls.call({ method: 'GET', path: query(parameters), attempted: attempted('list') }),
+      );
+      const metadata = objectOf(answer['metadata']);
+      return {
+        items: listOf(answer['items']).flatMap((item) => {
+          const kept = read(objectOf(item));
+          return kept === undefined ? [] : [kept];
+        }),
+        resourceVersion: needed(metadata['resourceVersion'], 'resourceVersion'),
+        next: textOf(metadata['continue']),
+      };
+    },
+    async watch(from, onChange, stop) {
+      const parameters = { watch: 'true', allowWatchBookmarks: 'true', resourceVersion: from };
+      const call = {
+        method: 'GET',
+        path: query(parameters),
+        attempted: attempted('watch'),
+      } as const;
+      await calls.watch(
+        call,
+        (line) => {
+          const change = readChange(objectOf(line), read, call.attempted);
+          if (change) onChange(change);
+        },
+        stop,
+      );
+    },
+  };
+}
+
+function readChange<T>(
+  line: Json,
+  read: (object: Json) => T | undefined,
+  attempted: Parameters<typeof refusalError>[1],
+): Change<T> | undefined {
+  const object = objectOf(line['object']);
+  const resourceVersion = textOf(objectOf(object['metadata'])['resourceVersion']) ?? '';
+  switch (line['type']) {
+    case 'ADDED':
+    case 'MODIFIED':
+    case 'DELETED': {
+      const item = read(object);
+      if (item === undefined) return { kind: 'bookmark', resourceVersion };
+      return { kind: line['type'] === 'DELETED' ? 'gone' : 'present', item, resourceVersion };
+    }
+    case 'BOOKMARK':
+      return { kind: 'bookmark', resourceVersion };
+    case 'ERROR':
+      // A Status: 410 when what we resume from is forgotten.
+      throw refusalError(
+        { status: Number(object['code'] ?? 500), body: object, headers: {} },
+        attempted,
+      );
+    default:
+      throw new PodsealError(
+        'API_UNREACHABLE',
+        `Cannot read the watch of ${attempted.what}: it has an event of type ${JSON.stringify(line['type'])}`,
+        { hint: 'Is there a proxy between this program and the API server?' },
+      );
+  }
+}

@@ -1,0 +1,178 @@
+import { PodsealError } from '../errors.ts';
+import { certificatesFromPem } from '../pki/certificate.ts';
+import { type NameConstraints, nameConstraintsOf } from '../pki/name-constraints.ts';
+import { type Publication, publishedNames, type TrustPublisher } from '../trust/publication.ts';
+import { type ApiCalls } from './api-calls.ts';
+import { type Caller } from './observed-requests.ts';
+import { type Json, objectOf, textOf } from './json.ts';
+
+const group = '/apis/certificates.k8s.io';
+
+function configMapCalls(calls: ApiCalls, namespace: string, by: Caller) {
+  const all = `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps`;
+  const attempted = (verb: string) => ({
+    verb,
+    resource: 'configmaps',
+    what: `ConfigMap ${JSON.stringify(`${namespace}/${publishedNames.configMap}`)}`,
+    rbac: `apply examples/rbac/${by}.yaml.`,
+  });
+  return {
+    read: () =>
+      unlessMissing(() =>
+        calls.call({
+          method: 'GET',
+          path: `${all}/${publishedNames.configMap}`,
+          attempted: attempted('get'),
+        }),
+      ),
+    create: (body: Json) =>
+      calls.call({ method: 'POST', path: all, body, attempted: attempted('create') }),
+    patch: (body: Json) =>
+      calls.call({
+        method: 'PATCH',
+        path: `${all}/${publishedNames.configMap}`,
+        body,
+        attempted: attempted('patch'),
+      }),
+  };
+}
+
+async function unlessMissing(call: () => Promise<unknown>): Promise<Json | undefined> {
+  try {
+    return objectOf(await call());
+  } catch (error) {
+    if (error instanceof PodsealError && error.code === 'API_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+function publicationIn(configMap: Json): Publication {
+  const data = objectOf(configMap['data']);
+  return {
+    bundlePem: textOf(data[publishedNames.bundle]) ?? '',
+    signingChainPem: textOf(data[publishedNames.signingChain]) ?? '',
+  };
+}
+
+/** ConfigMap `podseal-trust` in the signer's namespace, and one ClusterTrustBundle for each signer name. */
+export function trustPublisher(
+  calls: ApiCalls,
+  namespace: string,
+  signerNames: readonly string[],
+): TrustPublisher {
+  const configMap = configMapCalls(calls, namespace, 'signer');
+  const bundles = clusterTrustBundles(calls);
+  return {
+    async read() {
+      const found = await configMap.read();
+      return found && publicationIn(found);
+    },
+    async publish(publication) {
+      const found = await configMap.read();
+      const data = {
+        [publishedNames.bundle]: publication.bundlePem,
+        [publishedNames.signingChain]: publication.signingChainPem,
+      };
+      if (!found)
+        await configMap.create({ metadata: { name: publishedNames.configMap, namespace }, data });
+      else if (!samePublication(publicationIn(found), publication)) await configMap.patch({ data });
+      for (const signerName of signerNames)
+        await bundles.publish(signerName, publication.bundlePem);
+    },
+  };
+}
+
+function samePublication(a: Publication, b: Publication): boolean {
+  return a.bundlePem === b.bundlePem && a.signingChainPem === b.signingChainPem;
+}
+
+/** `podseal.dev:serving:bundle`: the signer name with a colon, as the API wants it (kubernetes-facts 6.2). */
+export function trustBundleName(signerName: string): string {
+  return `${signerName.replace('/', ':')}:bundle`;
+}
+
+/** certificates.k8s.io/v1 from Kubernetes 1.37, v1beta1 before where it is switched on, else none. */
+function clusterTrustBundles(calls: ApiCalls) {
+  let version: string | undefined;
+  const attempted = (verb: string, name: string) => ({
+    verb,
+    resource: 'clustertrustbundles',
+    what: `ClusterTrustBundle ${JSON.stringify(name)}`,
+    rbac: 'apply examples/rbac/signer.yaml; it also needs the verb attest for the signer name.',
+  });
+  /** Asked anew while there is none: the API server may be upgraded. */
+  const served = async (): Promise<string | undefined> => {
+    for (const candidate of version === undefined ? ['v1', 'v1beta1'] : []) {
+      const resources = await unlessMissing(() =>
+        calls.call({
+          method: 'GET',
+          path: `${group}/${candidate}`,
+          attempted: attempted('get', candidate),
+        }),
+      );
+      const list = resources?.['resources'];
+      const has =
+        Array.isArray(list) &&
+        list.some((each) => objectOf(each)['name'] === 'clustertrustbundles');
+      if (has) version = candidate;
+      if (has) break;
+    }
+    return version;
+  };
+  return {
+    async publish(signerName: string, trustBundle: string): Promise<void> {
+      const api = await served();
+      if (api === undefined) return;
+      const name = trustBundleName(signerName);
+      const all = `${group}/${api}/clustertrustbundles`;
+      const one = `${all}/${encodeURIComponent(name)}`;
+      const found = await unlessMissing(() =>
+        calls.call({ method: 'GET', path: one, attempted: attempted('get', name) }),
+      );
+      if (!found)
+        await calls.call({
+          method: 'POST',
+          path: all,
+          body: { metadata: { name }, spec: { signerName, trustBundle } },
+          attempted: attempted('create', name),
+        });
+      else if (textOf(objectOf(found['spec'])['trustBundle']) !== trustBundle)
+        await calls.call({
+          method: 'PATCH',
+          path: one,
+          body: { spec: { trustBundle } },
+          attempted: attempted('patch', name),
+        });
+    },
+  };
+}
+
+/**
+ * The name constraints of the CA that signs, as the signer publishes it; undefined while it does not.
+ * Read again after `keepMs`, so that a burst asks once.
+ */
+export function publishedConstraints(
+  calls: ApiCalls,
+  namespace: string,
+  { now, keepMs }: { readonly now: () => Date; readonly keepMs: number },
+): () => Promise<readonly NameConstraints[] | undefined> {
+  const configMap = configMapCalls(calls, namespace, 'approver');
+  let read:
+    | { readonly at: Date; readonly value: Promise<readonly NameConstraints[] | undefined> }
+    | undefined;
+  const ask = async (): Promise<readonly NameConstraints[] | undefined> => {
+    const found = await configMap.read();
+    const pem = found && publicationIn(found).signingChainPem;
+    if (!pem) return undefined;
+    return certificatesFromPem(pem).flatMap((each) => nameConstraintsOf(each) ?? []);
+  };
+  return () => {
+    if (!read || now().getTime() - read.at.getTime() > keepMs) {
+      const value = ask();
+      read = { at: now(), value };
+      // A failed read is not kept: the next request asks again.
+      value.catch(() => (read = undefined));
+    }
+    return read.value;
+  };
+}

@@ -1,0 +1,13 @@
+/** One answer of a web server. */
+export interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+/** Where to listen; port 0 takes a free one. */
+export interface ListenAddress {
+  /** Undefined: every address of the pod. */
+  readonly host: string | undefined;
+  readonly port: number;
+}

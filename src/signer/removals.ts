@@ -1,0 +1,78 @@
+import {
+  type ObservedRequest,
+  type Standing,
+  standingOf,
+} from '../certificates/observed-request.ts';
+import { type BoundPod, boundPodOf } from '../identity/requester.ts';
+
+/** What the signer remembers of a request, to remove it in time. */
+export interface KeptRequest {
+  readonly name: string;
+  readonly uid: string;
+  readonly standing: Standing;
+  readonly createdAt: Date;
+  /** When it was first seen to stand so, by our own clock: clocks of others decide nothing. */
+  readonly since: Date;
+  /** Undefined: not from a pod. */
+  readonly pod: BoundPod | undefined;
+}
+
+export function keptRequest(
+  request: ObservedRequest,
+  before: KeptRequest | undefined,
+  now: Date,
+): KeptRequest {
+  const standing = standingOf(request);
+  const requester = boundPodOf(request.requester);
+  return {
+    name: request.name,
+    uid: request.uid,
+    standing,
+    createdAt: request.createdAt,
+    since: before?.standing === standing ? before.since : now,
+    pod: requester.kind === 'pod' ? requester.pod : undefined,
+  };
+}
+
+export type RemovalReason = 'issued' | 'denied' | 'failed' | 'excess' | 'abandoned';
+
+/** Kubernetes' own cleaner keeps all of them for an hour or more; the agent reads its answer within seconds. */
+const keptForMs: Readonly<Partial<Record<Standing, number>>> = {
+  issued: 10 * 60_000,
+  denied: 60 * 60_000,
+  failed: 60 * 60_000,
+};
+
+/** Whether it has stood finished for long enough, and why it goes. */
+export function finishedReason(request: KeptRequest, now: Date): RemovalReason | undefined {
+  const keptMs = keptForMs[request.standing];
+  if (keptMs === undefined || now.getTime() - request.since.getTime() < keptMs) return undefined;
+  return request.standing === 'issued' || request.standing === 'denied'
+    ? request.standing
+    : 'failed';
+}
+
+/** Which requests of one pod are too many: unfinished and denied ones count, the oldest denied go first, then the newest pending. */
+export function excessOf(
+  ofOnePod: readonly KeptRequest[],
+  maximum: number,
+): readonly KeptRequest[] {
+  const counted = ofOnePod.filter(({ standing }) => standing !== 'issued' && standing !== 'failed');
+  const excess = counted.length - maximum;
+  if (excess <= 0) return [];
+  const byAge = [...counted].sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
+  const of = (standing: Standing): KeptRequest[] =>
+    byAge.filter((each) => each.standing === standing);
+  // An approved one is about to be issued: it is the last to go.
+  return [...of('denied'), ...of('pending').reverse(), ...of('approved').reverse()].slice(
+    0,
+    excess,
+  );
+}
+
+/** Unfinished for so long that its pod should be looked at. */
+export const doubtAfterMs = 2 * 60_000;
+
+export function isUnfinished({ standing }: KeptRequest): boolean {
+  return standing === 'pending' || standing === 'approved';
+}

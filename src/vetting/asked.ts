@@ -1,0 +1,50 @@
+import { type ObservedRequest } from '../certificates/observed-request.ts';
+import {
+  type CertificationRequest,
+  parseCertificationRequest,
+} from '../pki/certification-request.ts';
+import { type Usage } from '../pki/extensions.ts';
+import { type KeyAlgorithm } from '../pki/key-pair.ts';
+import { type NameConstraints } from '../pki/name-constraints.ts';
+import { decodeSinglePem } from '../pki/pem.ts';
+
+/** Usages that a pod's certificate may have; the first two are purposes, and at least one of them is needed. */
+export const grantableUsages = [
+  'server auth',
+  'client auth',
+  'digital signature',
+  'key encipherment',
+] as const satisfies readonly Usage[];
+export type GrantableUsage = (typeof grantableUsages)[number];
+
+/** Bounds of what may be asked, whoever asks. */
+export interface Limits {
+  readonly keyAlgorithms: readonly KeyAlgorithm[];
+  readonly usages: readonly GrantableUsage[];
+  readonly maximumLifetimeMs: number;
+  readonly maximumNames: number;
+}
+
+/** The certification request in a signing request, or why it cannot be accepted. */
+export type Content =
+  | { readonly kind: 'read'; readonly value: CertificationRequest }
+  | { readonly kind: 'unreadable'; readonly why: string };
+
+/** What is asked, apart from who asks. */
+export interface Asked {
+  readonly request: Pick<ObservedRequest, 'usages' | 'expirationSeconds'>;
+  readonly content: Content;
+  readonly limits: Limits;
+  /** Of the CA that signs and those above it; undefined: it is not known who signs. */
+  readonly caConstraints: readonly NameConstraints[] | undefined;
+}
+
+/** The one way in which approver and signer read what was sent: `text` is `spec.request`, decoded from base64. */
+export function readContent(text: string): Content {
+  try {
+    const value = parseCertificationRequest(decodeSinglePem(text, 'CERTIFICATE REQUEST'));
+    return { kind: 'read', value };
+  } catch (error) {
+    return { kind: 'unreadable', why: error instanceof Error ? error.message : String(error) };
+  }
+}
