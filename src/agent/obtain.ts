@@ -129,6 +129,7 @@ async function submitted(
     signerName: pending.signerName,
     usages: usagesFor(keyPair),
     expirationSeconds: Math.floor(config.lifetimeMs / 1000),
+    isRenewal: readCurrent(world.volume.read()).kind === 'usable',
   };
   const created = await world.retry(
     async () =>

@@ -38,6 +38,3 @@ export function standingOf(
   if (!has('Approved')) return 'pending';
   return request.hasCertificate ? 'issued' : 'approved';
 }
-
-/** The label by which the agent says that its pod has a certificate already. */
-export const renewalLabel = 'podseal.dev/renewal';

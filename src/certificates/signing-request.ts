@@ -25,7 +25,12 @@ export interface NewSigningRequest {
   readonly signerName: string;
   readonly usages: readonly Usage[];
   readonly expirationSeconds: number;
+  /** The pod has a usable certificate already, so others may be served first. */
+  readonly isRenewal: boolean;
 }
+
+/** The label by which the agent says so: a hint for the order of work, never for a decision. */
+export const renewalLabel = 'podseal.dev/renewal';
 
 /**
  * The workload's view of the API: create and get, nothing else (list and watch cannot be narrowed

@@ -22,6 +22,8 @@ export interface Call {
 interface Options {
   readonly positionals: readonly string[];
   readonly asJson: boolean;
+  /** The file of `approver --explain`. */
+  readonly explain?: string | undefined;
 }
 
 /** Resolves to the exit code; throws PodsealErrors. */
@@ -30,7 +32,7 @@ type Run = (call: Call, options: Options) => Promise<number> | number;
 const commands: Readonly<Record<string, Run>> = {
   init,
   watch,
-  approver: async (call) => (await import('./controllers.ts')).runApprover(call),
+  approver: runApprover,
   signer: async (call) => (await import('./controllers.ts')).runSigner(call),
   names,
   inspect,
@@ -43,7 +45,7 @@ const containerCommands = ['init', 'watch', 'approver', 'signer'];
 /** Runs the command that the arguments name and returns the exit code; errors are reported here. */
 export async function run(call: Call): Promise<number> {
   const [name = 'help'] = call.args;
-  const isDaemon = containerCommands.includes(name);
+  const isDaemon = containerCommands.includes(name) && !call.args.includes('--explain');
   try {
     return await dispatch(call);
   } catch (thrown) {
@@ -85,7 +87,10 @@ async function dispatch(call: Call): Promise<number> {
   const limit = name === 'inspect' || name === 'help' ? 1 : 0;
   if (rest.length > limit)
     throw usageError(`Cannot run ${name}: unexpected argument ${JSON.stringify(rest[limit])}`);
-  return await command(call, { positionals: rest, asJson: values.output === 'json' });
+  const { output, explain } = values;
+  if (explain !== undefined && name !== 'approver')
+    throw usageError(`Cannot run ${name} with --explain: it belongs to approver`);
+  return await command(call, { positionals: rest, asJson: output === 'json', explain });
 }
 
 function usageError(message: string): PodsealError {
@@ -97,6 +102,7 @@ interface Arguments {
     readonly help?: boolean;
     readonly version?: boolean;
     readonly output?: string;
+    readonly explain?: string;
   };
   readonly positionals: readonly string[];
 }
@@ -113,6 +119,7 @@ async function parsed(args: readonly string[]): Promise<Arguments> {
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
         output: { type: 'string', short: 'o' },
+        explain: { type: 'string' },
       },
     });
     const { output } = result.values;
@@ -154,6 +161,12 @@ async function watch(call: Call): Promise<number> {
   await agent.run(call.stop);
   world.log('info', 'command.stopped', 'Stopped as told');
   return 0;
+}
+
+async function runApprover(call: Call, { explain, asJson }: Options): Promise<number> {
+  const controllers = await import('./controllers.ts');
+  if (explain === undefined) return controllers.runApprover(call);
+  return controllers.runExplain(call, explain, { asJson, print: (text) => call.print(text) });
 }
 
 function warn(warnings: readonly string[], world: AgentWorld): void {

@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { defaultPolicy, type Policy } from '../approver/policy.ts';
-import { type ApproverWorld } from '../approver/world.ts';
+import { clusterView } from '../approver/cluster-view.ts';
+import { type FactSources } from '../approver/gather.ts';
+import { type ApproverReads, type ApproverWorld } from '../approver/world.ts';
+import { type Listing } from '../controller/list-watch.ts';
 import { type ReplicaWorld } from '../controller/replica.ts';
 import { type ApiCalls, apiCalls } from '../kubernetes/api-calls.ts';
 import { caSecret } from '../kubernetes/ca-secret.ts';
@@ -66,14 +69,19 @@ async function basics(
   };
 }
 
+/** The policy of the file as it is now, or the default one. */
+export function policyOf(setup: ApproverSetup): Policy {
+  const defaults = { ...defaultPolicy.defaults, maximumLifetimeMs: setup.maximumLifetimeMs };
+  return { ...defaultPolicy, defaults };
+}
+
 export async function composeApprover(
   setup: ApproverSetup,
   environment: NodeJS.ProcessEnv,
 ): Promise<ApproverWorld & Basics> {
   const shared = await basics(setup, environment, 'approver');
   const { calls } = shared;
-  const defaults = { ...defaultPolicy.defaults, maximumLifetimeMs: setup.maximumLifetimeMs };
-  const policy: Policy = { ...defaultPolicy, defaults };
+  const policy = policyOf(setup);
   return {
     ...shared,
     requests: setup.config.signerNames.map((signerName) => ({
@@ -83,24 +91,52 @@ export async function composeApprover(
     services: serviceListing(calls),
     nodes: nodeListing(calls),
     serviceRanges: serviceRangeListing(calls),
-    reads: {
-      pod: (pod) => readPod(calls, pod, 'examples/rbac/approver.yaml'),
-      services: async (namespace) => {
-        const listing = serviceListing(calls, namespace);
-        const items = [];
-        for (let page = await listing.list(undefined); ; page = await listing.list(page.next)) {
-          items.push(...page.items);
-          if (page.next === undefined) return items;
-        }
-      },
-      caConstraints: publishedConstraints(calls, setup.namespace, {
-        now: () => systemClock.now(),
-        keepMs: 5_000,
-      }),
-    },
+    reads: apiReads(calls, setup.namespace),
     decisions: apiDecisions(calls),
     policy: () => policy,
     writeEvent: apiEvents(calls, 'approver'),
+  };
+}
+
+function apiReads(calls: ApiCalls, namespace: string): ApproverReads {
+  return {
+    pod: (pod) => readPod(calls, pod, 'examples/rbac/approver.yaml'),
+    services: (of) => listWhole(serviceListing(calls, of)),
+    caConstraints: publishedConstraints(calls, namespace, {
+      now: () => systemClock.now(),
+      keepMs: 5_000,
+    }),
+  };
+}
+
+async function listWhole<T>(listing: Listing<T>): Promise<readonly T[]> {
+  const items: T[] = [];
+  for (let page = await listing.list(undefined); ; page = await listing.list(page.next)) {
+    items.push(...page.items);
+    if (page.next === undefined) return items;
+  }
+}
+
+/** For `--explain`: everything as the API has it now. */
+export async function composeExplainer(
+  setup: ApproverSetup,
+  environment: NodeJS.ProcessEnv,
+): Promise<FactSources> {
+  const { calls } = await basics(setup, environment, 'approver');
+  const policy = policyOf(setup);
+  const view = clusterView(
+    () => policy.serviceRanges,
+    () => undefined,
+  );
+  // Whose a Service's address is follows from the Services of all namespaces.
+  view.services.replace(await listWhole(serviceListing(calls)));
+  view.nodes.replace(await listWhole(nodeListing(calls)));
+  view.serviceRanges.replace(await listWhole(serviceRangeListing(calls)));
+  return {
+    settings: setup.config,
+    policy: () => policy,
+    view,
+    reads: apiReads(calls, setup.namespace),
   };
 }
 

@@ -5,6 +5,7 @@ import { type Answer } from '../runtime/web.ts';
 import { signer } from '../signer/run.ts';
 import { type Log } from '../telemetry/log.ts';
 import { composeApprover, composeSigner } from './compose-controllers.ts';
+import { explainFile } from './explain.ts';
 import { readApproverSetup, readSignerSetup, type Surroundings } from './controller-config.ts';
 
 /** The commands of the controllers: a part of the program of its own, which no pod of an application loads. */
@@ -18,6 +19,22 @@ export async function runApprover({ environment, stop }: ControllerCall): Promis
   const setup = readApproverSetup(environment);
   const world = await composeApprover(setup, environment);
   return runController(setup, approver(setup.config, world), world, stop);
+}
+
+/** Where the controllers are installed, for people who ask from outside. */
+const usualNamespace = 'podseal-system';
+
+/** `podseal approver --explain FILE`; resolves to the exit code. */
+export async function runExplain(
+  { environment }: Pick<ControllerCall, 'environment'>,
+  file: string,
+  { asJson, print }: { readonly asJson: boolean; readonly print: (text: string) => void },
+): Promise<number> {
+  const setup = readApproverSetup({ POD_NAMESPACE: usualNamespace, ...environment });
+  const form = asJson ? 'json' : 'text';
+  const { text, isApproved } = await explainFile(file, setup, environment, form);
+  print(text);
+  return isApproved ? 0 : 1;
 }
 
 export async function runSigner({ environment, stop }: ControllerCall): Promise<number> {

@@ -1,6 +1,12 @@
+import {
+  type ApproverSettingName,
+  approverSettings,
+  type SignerSettingName,
+  signerSettings,
+} from './controller-settings.ts';
 import { agentSettings, type SettingName } from './settings.ts';
 
-/** What each setting is for. README has the same table, and a test compares the two. */
+/** What each setting of the agent is for. README has the same table, and a test compares the two. */
 export const settingsHelpTexts: Readonly<Record<SettingName, string>> = {
   PODSEAL_SIGNER_NAME: 'Signer name of the signing requests.',
   PODSEAL_DIR: 'Directory that the application reads: tls.key, tls.crt, ca.crt.',
@@ -33,6 +39,36 @@ export const settingsHelpTexts: Readonly<Record<SettingName, string>> = {
   PODSEAL_LOG_LEVEL: 'debug, info, warn or error.',
 };
 
+/** What each setting of approver and signer is for; README has these tables too. */
+export const controllerHelpTexts: Readonly<
+  Record<ApproverSettingName | SignerSettingName, string>
+> = {
+  PODSEAL_SIGNER_NAMES: 'Signer names looked after, comma-separated.',
+  PODSEAL_CLUSTER_DOMAIN: 'DNS domain of the cluster.',
+  PODSEAL_TRUST_DOMAIN:
+    'Trust domain of the identity URI spiffe://TRUST_DOMAIN/ns/NS/sa/SERVICE_ACCOUNT.',
+  PODSEAL_MAX_LIFETIME: 'Longest lifetime that may be asked for; more is denied.',
+  PODSEAL_WORKERS: 'Requests handled at once. There is no other limit on the rate of calls.',
+  PODSEAL_LEASE:
+    'How long a replica that died holds up the others; off: every replica works, without a lease.',
+  PODSEAL_WATCH_IDLE:
+    'A watch that is silent for so long is begun anew; the API server says something every minute.',
+  PODSEAL_RELIST: 'Everything is listed anew after so long, whatever the watch says.',
+  PODSEAL_SERVICE_ACCOUNT_DIR: 'Directory with token and ca.crt for the API server.',
+  PODSEAL_LOG_LEVEL: 'debug, info, warn or error.',
+  PODSEAL_POLICY:
+    'Policy file, YAML or JSON (docs/policy.md), followed when it changes; none: names that follow from pods and Services, nothing else.',
+  PODSEAL_LISTEN: 'Address of /healthz, /readyz and /metrics, or off.',
+  PODSEAL_CA_SECRET:
+    'Secret with the CA in POD_NAMESPACE: tls.crt, tls.key, and the root in ca.crt for an intermediate. Made on first start where there is none.',
+  PODSEAL_CA_IP_RANGES:
+    'Addresses that a CA made on first start may vouch for, comma-separated; none: no address.',
+  PODSEAL_CA_SETTLE:
+    'How long a changed bundle is out before the CA that it announces signs: the kubelet takes a minute to hand it on.',
+  PODSEAL_MAX_OPEN_REQUESTS:
+    'Unfinished and denied requests that one pod may have; the excess is removed at once.',
+};
+
 const usage = `Podseal gives a pod a TLS certificate for exactly the names it serves, and keeps it fresh.
 
 Usage: podseal COMMAND
@@ -41,7 +77,12 @@ In a pod:
   init            obtain one certificate, then exit (init container)
   watch           obtain, renew, follow names and trust until told to stop (sidecar)
 
+In a Deployment:
+  approver        approve or deny requests: every name proved against live pods and Services
+  signer          issue approved requests from a CA, publish its bundle, remove what is finished
+
 For people:
+  approver --explain FILE   print the verdict on a saved request, rule by rule; changes nothing
   names           print each name the pod would ask for, and where it comes from
   inspect [DIR]   print what is on the volume; exit 1 when an application could not use it
   help settings   print every setting (environment variables)
@@ -72,6 +113,24 @@ Exits non-zero after the certificate expired and could not be renewed. Settings:
 Prints each DNS name, address and URI that the pod would ask for, and where each comes from.
 Talks to nobody.
 `,
+  approver: `Usage: podseal approver
+       podseal approver --explain FILE [-o json]
+
+Decides about the requests of PODSEAL_SIGNER_NAMES: approves what passes every rule, denies what can
+never become right, waits for what may (docs/approval.md). Of several replicas the one with the lease
+decides. Needs examples/rbac/approver.yaml. Serves /healthz, /readyz and /metrics on PODSEAL_LISTEN.
+
+--explain prints the verdict on a saved request (kubectl get csr NAME -o yaml), rule by rule, and
+changes nothing. Pod, Services and Nodes are taken from FILE where it holds them, else from the
+API. Exits 0 when it would be approved, 1 when not.
+`,
+  signer: `Usage: podseal signer
+
+Issues approved requests of PODSEAL_SIGNER_NAMES from the CA in PODSEAL_CA_SECRET, which is made on
+first start. Publishes its bundle as ConfigMap podseal-trust and as ClusterTrustBundle. Removes
+finished requests of its signer names. Of several replicas the one with the lease works. Needs
+examples/rbac/signer.yaml. Serves /healthz, /readyz and /metrics on PODSEAL_LISTEN.
+`,
   inspect: `Usage: podseal inspect [DIR] [-o json]
 
 Prints what is on the volume: names, issuer, validity, days left, whether key and chain fit. DIR is
@@ -86,10 +145,17 @@ export function helpFor(command: string | undefined): string | undefined {
 }
 
 function settingsHelp(): string {
-  const rows = Object.entries(settingsHelpTexts).map(([name, text]) => {
-    const fallback = agentSettings[name as SettingName];
-    const shown = fallback === '' ? '' : ` (default: ${fallback})`;
-    return `  ${name}\n      ${text}${shown}`;
-  });
-  return `Settings of init, watch and names (environment variables):\n${rows.join('\n')}\n`;
+  return [
+    ['init, watch and names', agentSettings, settingsHelpTexts] as const,
+    ['approver', approverSettings, controllerHelpTexts] as const,
+    ['signer', signerSettings, controllerHelpTexts] as const,
+  ]
+    .map(([who, defaults, texts]) => {
+      const rows = Object.entries<string>(defaults).map(([name, fallback]) => {
+        const shown = fallback === '' ? '' : ` (default: ${fallback})`;
+        return `  ${name}\n      ${(texts as Readonly<Record<string, string>>)[name] ?? ''}${shown}`;
+      });
+      return `Settings of ${who} (environment variables):\n${rows.join('\n')}\n`;
+    })
+    .join('\n');
 }

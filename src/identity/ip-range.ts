@@ -33,6 +33,11 @@ export function ipRangeContains({ network, mask }: IpRange, address: Uint8Array)
   );
 }
 
+/** Whether some address is in both ranges. Both have prefix masks: then one of them holds the other, or they are apart. */
+export function ipRangesMeet(one: IpRange, other: IpRange): boolean {
+  return ipRangeContains(one, other.network) || ipRangeContains(other, one.network);
+}
+
 /** Whether the mask is ones, then zeros (RFC 4632), so that CIDR can write it. */
 export function isPrefixMask(mask: Uint8Array): boolean {
   return Buffer.compare(mask, maskOf(onesIn(mask), mask.length)) === 0;

@@ -125,12 +125,16 @@ export function serviceRangeListing(calls: ApiCalls): Listing<ServiceRanges> {
       resource: 'servicecidrs',
       path: '/apis/networking.k8s.io/v1/servicecidrs',
       rbacFile: 'examples/rbac/approver.yaml',
-      read: (object) => ({
-        name: needed(objectOf(object['metadata'])['name'], 'metadata.name'),
-        ranges: textsOf(objectOf(object['spec'])['cidrs']).flatMap(rangeOf),
-      }),
+      read: serviceRangesOf,
     }),
   );
+}
+
+export function serviceRangesOf(object: Json): ServiceRanges {
+  return {
+    name: needed(objectOf(object['metadata'])['name'], 'metadata.name'),
+    ranges: textsOf(objectOf(object['spec'])['cidrs']).flatMap(rangeOf),
+  };
 }
 
 /** Nothing, for ever, where the API server does not serve the kind. */

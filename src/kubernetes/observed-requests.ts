@@ -1,9 +1,6 @@
 import { conditionReasons, type Decisions, type Issuance } from '../certificates/decisions.ts';
-import {
-  type ObservedRequest,
-  renewalLabel,
-  standingOf,
-} from '../certificates/observed-request.ts';
+import { type ObservedRequest, standingOf } from '../certificates/observed-request.ts';
+import { renewalLabel } from '../certificates/signing-request.ts';
 import { type Listing } from '../controller/list-watch.ts';
 import { PodsealError } from '../errors.ts';
 import { type ApiCalls } from './api-calls.ts';

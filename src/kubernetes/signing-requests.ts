@@ -7,6 +7,7 @@ import {
   type V1CertificateSigningRequest,
 } from '@kubernetes/client-node';
 import {
+  renewalLabel,
   type NewSigningRequest,
   type SigningRequest,
   type SigningRequests,
@@ -31,7 +32,8 @@ export function apiSigningRequests(
   );
   return {
     async create(request) {
-      const body = { metadata: { name: request.name }, spec: specOf(request) };
+      const labels = request.isRenewal ? { [renewalLabel]: 'true' } : {};
+      const body = { metadata: { name: request.name, labels }, spec: specOf(request) };
       return ask('create', request.name, async () =>
         readSigningRequest(await api.createCertificateSigningRequest({ body })),
       );

@@ -66,9 +66,11 @@ export interface CaRequest {
   readonly parent?: TestCa;
   /** false: basicConstraints says that it is none. */
   readonly isCa?: boolean;
+  /** Besides basicConstraints and keyUsage. */
+  readonly extensions?: readonly Extension[];
 }
 
-/** A root, or an intermediate of `parent`; without name constraints. */
+/** A root, or an intermediate of `parent`; without name constraints unless they are among its extensions. */
 export function newCa(request: CaRequest = {}): TestCa {
   const { commonName = 'test root', validity = years, parent, isCa = true } = request;
   const keyPair = request.keyPair ?? newKey();
@@ -80,6 +82,7 @@ export function newCa(request: CaRequest = {}): TestCa {
     extensions: defined([
       basicConstraints(isCa),
       keyUsage(['digital signature', 'cert sign', 'crl sign']),
+      ...(request.extensions ?? []),
     ]),
   };
   const issuer = parent

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { readSettings, type Settings, type SystemFiles } from '../../src/cli/agent-config.ts';
-import { agentSettings, nearest, unknownSettings } from '../../src/cli/settings.ts';
+import { agentSettings, unknownSettings } from '../../src/cli/settings.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { podsealErrorOf } from '../support/thrown.ts';
 
@@ -265,16 +265,16 @@ describe('unknownSettings()', () => {
   test('is silent about the links to Services', () => {
     const names = ['podseal', 'podseal-injector', 'podseal-2'].flatMap(serviceLinks);
     const environment = Object.fromEntries(names.map((name) => [name, 'x']));
-    assert.deepEqual(unknownSettings(environment), []);
+    assert.deepEqual(unknownSettings(environment, settingNames), []);
   });
 
   test('is silent about settings and foreign variables', () => {
     const names = [...settingNames, 'PATH', 'MY_PODSEAL_DIR'];
-    assert.deepEqual(unknownSettings(Object.fromEntries(names.map((name) => [name, 'x']))), []);
+    assert.deepEqual(unknownSettings(Object.fromEntries(names.map((name) => [name, 'x'])), settingNames), []);
   });
 
   test('names the nearest setting for each unknown one, in order', () => {
-    assert.deepEqual(unknownSettings({ PODSEAL_TRUSTFILE: 'x', PODSEAL_DNS_NAME: 'x' }), [
+    assert.deepEqual(unknownSettings({ PODSEAL_TRUSTFILE: 'x', PODSEAL_DNS_NAME: 'x' }, settingNames), [
       'PODSEAL_DNS_NAME is not a setting; did you mean PODSEAL_DNS_NAMES?',
       'PODSEAL_TRUSTFILE is not a setting; did you mean PODSEAL_TRUST_FILES?',
     ]);
@@ -282,16 +282,9 @@ describe('unknownSettings()', () => {
 
   test('would warn about every setting that is misspelt, because none looks like a link', () => {
     for (const name of settingNames) {
-      const [warning] = unknownSettings({ [`${name}X`]: 'x' });
+      const [warning] = unknownSettings({ [`${name}X`]: 'x' }, settingNames);
       assert.equal(warning, `${name}X is not a setting; did you mean ${name}?`);
       assert.ok(!/_SERVICE_(HOST|PORT)|_PORT(_\d+_|$)/.test(name), name);
     }
-  });
-});
-
-describe('nearest()', () => {
-  test('counts insertions, deletions and substitutions', () => {
-    assert.equal(nearest('abcd', ['abc', 'xbxd', 'wxyz']), 'abc');
-    assert.equal(nearest('abc', ['xyz', 'abd', 'abcdef']), 'abd');
   });
 });

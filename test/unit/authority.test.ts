@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { before, describe, test, type TestContext } from 'node:test';
 import { type SubjectNames } from '../../src/identity/subject-names.ts';
 import { generateKey } from '../../src/node/key-generator.ts';
-import { certificatesFromPem, subjectNamesIn } from '../../src/pki/certificate.ts';
+import { certificatesFromPem, extensionsOf, subjectNamesIn } from '../../src/pki/certificate.ts';
 import {
   buildCertificationRequest,
   parseCertificationRequest,
 } from '../../src/pki/certification-request.ts';
+import { extensionOids, type Extension } from '../../src/pki/extensions.ts';
 import { privateKeyPem, type KeyPair } from '../../src/pki/key-pair.ts';
 import { authorityOf, makeRoot } from '../../src/signer/authority.ts';
 import { certificateProfile, type ProfileLimits } from '../../src/signer/profile.ts';
@@ -33,12 +34,13 @@ const podNames: SubjectNames = {
   uris: ['spiffe://cluster.local/ns/shop/sa/web'],
 };
 
-const rootOf = (keyPair: KeyPair): string =>
+const rootOf = (keyPair: KeyPair, ipRanges?: readonly string[]): string =>
   makeRoot(
     {
       commonName: 'Podseal root',
       clusterDomain: 'cluster.local',
       trustDomain: 'cluster.local',
+      ipRanges,
       notBefore: atNoonPlus(-hourMs),
       notAfter: atNoonPlus(30 * dayMs),
       serial: randomBytes(16),
@@ -126,6 +128,59 @@ describe('makeRoot()', () => {
     assert.match(text, /Key Usage: critical\n\s*Digital Signature, Certificate Sign, CRL Sign/);
     assert.match(text, /Name Constraints: critical\n\s*Permitted:/);
     assert.match(text, /DNS:svc\n\s*DNS:cluster\.local\n/);
+  });
+
+  test('writes the constraints as openssl writes them, to the byte', async () => {
+    const bases = [
+      ...['DNS:svc', 'DNS:cluster.local', 'URI:cluster.local'],
+      ...['IP:10.0.0.0/255.0.0.0', 'IP:172.16.0.0/255.240.0.0', 'IP:192.168.0.0/255.255.0.0'],
+      ...['IP:100.64.0.0/255.192.0.0', 'IP:fc00::/fe00::'],
+    ];
+    const { text } = await openssl([
+      ...['req', '-x509', '-newkey', 'ed25519', '-nodes', '-keyout', '-', '-subj', '/CN=x'],
+      ...['-addext', `nameConstraints=critical,${bases.map((base) => `permitted;${base}`).join()}`],
+    ]);
+    const constraintsIn = (pem: string): Extension[] => {
+      const [certificate] = certificatesFromPem(pem);
+      assert.ok(certificate);
+      return extensionsOf(certificate).filter(({ oid }) => oid === extensionOids.nameConstraints);
+    };
+    const expected = constraintsIn(text.slice(text.indexOf('-----BEGIN CERTIFICATE-----')));
+    assert.equal(expected.length, 1);
+    assert.deepEqual(constraintsIn(rootOf(newKey())), expected);
+  });
+
+  for (const [what, ipRanges, address, why] of [
+    ['inside its ranges', ['192.0.2.0/24', '2001:db8::/32'], '192.0.2.7', undefined],
+    ['inside its IPv6 range', ['192.0.2.0/24', '2001:db8::/32'], '2001:db8::7', undefined],
+    ['outside of its ranges', ['192.0.2.0/24'], '10.0.0.7', /permitted subtree violation/],
+    ['of a family without range', ['192.0.2.0/24'], '2001:db8::7', /permitted subtree violation/],
+    ['when there is no range', [], '10.0.0.7', /excluded subtree violation/],
+    ['of IPv6 when there is no range', [], 'fd00::7', /excluded subtree violation/],
+  ] as const)
+    test(`makes a root under which openssl ${why ? 'refuses' : 'takes'} an address ${what}`, async (t) => {
+      const rootKey = newKey();
+      const rootPem = rootOf(rootKey, ipRanges);
+      const chain = issueFrom(rootPem, rootKey, { ...podNames, ipAddresses: [address] });
+      const { ok, text } = await opensslVerify(t, rootPem, chain);
+      assert.equal(ok, why === undefined, text);
+      if (why) assert.match(text, why);
+    });
+
+  test('refuses a text that is no range of addresses', () => {
+    for (const text of ['10.0.0.1/8', '10.0.0.0', ''])
+      assert.throws(
+        () => rootOf(newKey(), ['10.0.0.0/8', text]),
+        new RegExp(`"${text}" is not a range of addresses`),
+      );
+  });
+
+  test('without ranges lets its issuer sign for names alone', async (t) => {
+    const rootKey = newKey();
+    const rootPem = rootOf(rootKey, []);
+    const chain = issueFrom(rootPem, rootKey, { ...podNames, ipAddresses: [] });
+    const { ok, text } = await opensslVerify(t, rootPem, chain);
+    assert.ok(ok, text);
   });
 
   test('lets its issuer sign no further CA', async (t) => {
