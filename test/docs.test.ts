@@ -2,17 +2,26 @@ import { deepEqual, ok } from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { settingsHelpTexts } from '../src/cli/help.ts';
-import { agentSettings, type SettingName } from '../src/cli/settings.ts';
+import { rules } from '../src/approver/rules.ts';
+import { approverSettings, signerSettings } from '../src/cli/controller-settings.ts';
+import { controllerHelpTexts, settingsHelpTexts } from '../src/cli/help.ts';
+import { agentSettings } from '../src/cli/settings.ts';
 import { errorCodes } from '../src/errors.ts';
+import { controllerMetrics } from '../src/telemetry/controller-metrics.ts';
 import { agentMetrics } from '../src/telemetry/metrics.ts';
+import { podEventReasons } from '../src/telemetry/pod-events.ts';
+import { contentRules } from '../src/vetting/content-rules.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 /** Rows of a markdown table, by their first cell, whose first cell matches. */
 function tableRows(path: string, first: RegExp): readonly (readonly string[])[] {
-  return read(path)
+  return rowsOf(read(path), first);
+}
+
+function rowsOf(text: string, first: RegExp): readonly (readonly string[])[] {
+  return text
     .split('\n')
     .filter((line) => line.startsWith('| '))
     .map((line) =>
@@ -24,14 +33,41 @@ function tableRows(path: string, first: RegExp): readonly (readonly string[])[] 
     .filter(([cell = '']) => first.test(cell));
 }
 
+/** Setting, default, meaning, as the README's table below this heading has them. */
+function settingRows(heading: string): readonly (readonly string[])[] {
+  const text = read('README.md');
+  const from = text.indexOf(`\n### ${heading}\n`);
+  ok(from >= 0, `README.md has no heading "### ${heading}"`);
+  const section = text.slice(from + 5).split(/\n##+ /)[0] ?? '';
+  return rowsOf(section, /^PODSEAL_/);
+}
+
 test('README lists every setting with its default and meaning', () => {
-  const rows = tableRows('README.md', /^PODSEAL_/);
-  const expected = Object.entries(settingsHelpTexts).map(([name, text]) => [
-    name,
-    agentSettings[name as SettingName],
-    text,
-  ]);
-  deepEqual(rows, expected);
+  const expected = (
+    defaults: Readonly<Record<string, string>>,
+    texts: Readonly<Record<string, string>>,
+  ): string[][] =>
+    Object.entries(defaults).map(([name, value]) => [name, value, texts[name] ?? '']);
+  deepEqual(settingRows('Agent'), expected(agentSettings, settingsHelpTexts));
+  deepEqual(settingRows('Approver'), expected(approverSettings, controllerHelpTexts));
+  deepEqual(settingRows('Signer'), expected(signerSettings, controllerHelpTexts));
+});
+
+test('approval.md lists every rule, and which of them the signer applies again', () => {
+  const documented = tableRows('docs/approval.md', /^[a-z][a-z-]+$/)
+    .filter(([name]) => name !== 'rule')
+    .map(([name, , signerToo]) => [name, signerToo]);
+  const expected = Object.keys(rules).map((name) => [name, name in contentRules ? 'yes' : '']);
+  deepEqual(documented.sort(), expected.sort());
+});
+
+test('operations.md lists every Event', () => {
+  deepEqual(
+    tableRows('docs/operations.md', /^Certificate/)
+      .map(([reason]) => reason)
+      .sort(),
+    [...podEventReasons].sort(),
+  );
 });
 
 test('operations.md lists every error with its exit code and how it is tried again', () => {
@@ -51,7 +87,7 @@ test('operations.md lists every error with its exit code and how it is tried aga
 test('operations.md lists every metric', () => {
   deepEqual(
     tableRows('docs/operations.md', /^podseal_/).map(([name]) => name),
-    Object.keys(agentMetrics),
+    [...Object.keys(agentMetrics), ...Object.keys(controllerMetrics)],
   );
 });
 
