@@ -1,3 +1,4 @@
+import { inAscii } from '../certificates/denial.ts';
 import { allNames } from '../identity/subject-names.ts';
 import { type Facts } from './facts.ts';
 import { type RuleId, rules } from './rules.ts';
@@ -86,5 +87,7 @@ export function explanationText(explanation: Explanation): string {
     `verdict    ${meaning[verdict]}`,
     ...(leftAloneBecause === undefined ? [] : [`left alone ${leftAloneBecause}`]),
     '',
-  ].join('\n');
+  ]
+    .map(inAscii)
+    .join('\n');
 }

@@ -86,7 +86,7 @@ async function act(
     case 'wait': {
       count(verdict, facts, world);
       tellPod(facts, 'CertificateWaiting', verdict.violations, world);
-      world.log('info', 'request.waits', `Waiting before deciding about ${request.name}`, {
+      world.log('info', 'request.undecided', `Waiting before deciding about ${request.name}`, {
         ...fieldsOf(facts),
         reasons: formatDenial(denialOf(verdict.violations)).split('\n'),
       });

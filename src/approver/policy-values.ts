@@ -6,7 +6,7 @@ import { nearest } from '../runtime/nearest.ts';
 import { specialRangeWithin } from './special-addresses.ts';
 import { quoted, type Report, type Tree } from './yaml-tree.ts';
 
-/** Readers of single values of the policy file. Each reports what is wrong, and then gives undefined. */
+/** Readers of values of the policy file. Each reports what is wrong, and then gives undefined. */
 export type Read<T> = (tree: Tree, report: Report) => T | undefined;
 
 export interface Field<T> {
@@ -19,12 +19,12 @@ export interface Field<T> {
 /** The keys of a map, by the property that each becomes. */
 export type Fields<T> = { readonly [Name in keyof T]-?: Field<Exclude<T[Name], undefined>> };
 
-/** The members of a map that could be read. `elsewhere` holds keys that have their place in another map, and says where. */
+/** The members of a map that could be read. `elsewhere` holds keys that belong into another map, and says so. */
 export function readFields<T>(
   tree: Tree,
   fields: Fields<T>,
   report: Report,
-  elsewhere: Readonly<Record<string, string>> = {},
+  elsewhere: ReadonlyMap<string, string> = new Map(),
 ): Partial<T> {
   if (tree.kind !== 'map') {
     report(tree, `${shown(tree)} is not a map of keys and values`);
@@ -34,7 +34,10 @@ export function readFields<T>(
   const known = byKey.map(([, { key }]) => key);
   for (const [key, value] of tree.members)
     if (!known.includes(key))
-      report(value, elsewhere[key] ?? `unknown key; did you mean ${quoted(nearest(key, known))}?`);
+      report(
+        value,
+        elsewhere.get(key) ?? `unknown key; did you mean ${quoted(nearest(key, known))}?`,
+      );
   const entries = byKey.flatMap(([name, { key, read, needed }]) => {
     const value = tree.members.get(key);
     if (!value && needed !== undefined) report(tree, `${key} is missing: ${needed}`);
@@ -62,35 +65,43 @@ function shown(tree: Tree): string {
   }
 }
 
-export const flag: Read<boolean> = (tree, report) =>
-  tree.kind === 'flag' ? tree.flag : report(tree, `${shown(tree)} is neither true nor false`);
+export const flag: Read<boolean> = (tree, report) => {
+  if (tree.kind === 'flag') return tree.flag;
+  report(tree, `${shown(tree)} is neither true nor false`);
+  return undefined;
+};
 
 /** `problem` says why a text is refused, in words that fit after it. */
 export function text(problem: (text: string) => string | undefined): Read<string> {
   return (tree, report) => {
-    if (tree.kind === 'number' || tree.kind === 'flag')
-      return report(tree, `${shown(tree)} is no text; write it in quotes`);
-    if (tree.kind !== 'text') return report(tree, `${shown(tree)} is no text`);
-    const why = problem(tree.text);
-    return why === undefined ? tree.text : report(tree, `${quoted(tree.text)} ${why}`);
+    const why = tree.kind === 'text' ? problem(tree.text) : whyNoText(tree);
+    if (tree.kind === 'text' && why === undefined) return tree.text;
+    report(tree, `${shown(tree)} ${why ?? ''}`);
+    return undefined;
   };
+}
+
+function whyNoText({ kind }: Tree): string {
+  return kind === 'number' || kind === 'flag' ? 'is no text; write it in quotes' : 'is no text';
 }
 
 export function listOf<T>(readMember: Read<T>): Read<readonly T[]> {
   return (tree, report) => {
-    if (tree.kind !== 'list')
-      return report(tree, `${shown(tree)} is not a list; an empty list is written []`);
-    const members = tree.members.map((member) => readMember(member, report));
-    return members.filter((member) => member !== undefined);
+    if (tree.kind === 'list')
+      return tree.members.flatMap((member) => readMember(member, report) ?? []);
+    report(tree, `${shown(tree)} is not a list; an empty list is written []`);
+    return undefined;
   };
 }
 
+/** A list with a member at least; `why` says what is missing in an empty one. */
 export function someOf<T>(readMember: Read<T>, why: string): Read<readonly T[]> {
   const readList = listOf(readMember);
-  return (tree, report) =>
-    tree.kind === 'list' && tree.members.length === 0
-      ? report(tree, `the list is empty: ${why}`)
-      : readList(tree, report);
+  return (tree, report) => {
+    if (tree.kind !== 'list' || tree.members.length > 0) return readList(tree, report);
+    report(tree, `the list is empty: ${why}`);
+    return undefined;
+  };
 }
 
 export function oneOf<T extends string>(allowed: readonly T[]): Read<T> {
@@ -101,13 +112,12 @@ export function oneOf<T extends string>(allowed: readonly T[]): Read<T> {
 }
 
 export function wholeNumber(minimum: number, maximum: number): Read<number> {
-  return (tree, report) =>
-    tree.kind === 'number' &&
-    Number.isInteger(tree.number) &&
-    tree.number >= minimum &&
-    tree.number <= maximum
-      ? tree.number
-      : report(tree, `${shown(tree)} is not a whole number from ${minimum} to ${maximum}`);
+  return (tree, report) => {
+    const given = tree.kind === 'number' ? tree.number : NaN;
+    if (Number.isInteger(given) && given >= minimum && given <= maximum) return given;
+    report(tree, `${shown(tree)} is not a whole number from ${minimum} to ${maximum}`);
+    return undefined;
+  };
 }
 
 /** Milliseconds. */
@@ -141,9 +151,9 @@ const maximumStars = 3;
 export const namespacePattern: Read<string> = text((given) => {
   const stars = given.split('*').length - 1;
   if (stars > maximumStars) return `has more than ${maximumStars} stars`;
-  // A star may stand for nothing, and at either end for a letter.
-  const isFine = given === '*' || isDnsLabel(given.replaceAll(/\*+/g, stars > 0 ? 'x' : ''));
-  return isFine ? undefined : 'is not the name of a namespace, nor a pattern of one like team-*';
+  return isDnsLabel(given.replaceAll('*', 'x'))
+    ? undefined
+    : 'is not the name of a namespace, nor a pattern of one like team-*';
 });
 
 /** A name that stands for itself and for all names below it. Whose it is: policy-conflicts.ts. */
@@ -161,27 +171,22 @@ export const dnsSuffix: Read<string> = text((given) => {
 /** Wider ones are no network of one's own: bits of the prefix, by the length of an address in bytes. */
 const shortestPrefix: Readonly<Record<number, number>> = { 4: 8, 16: 32 };
 
-/** CIDR text to range. */
-export const range: Read<IpRange> = (tree, report) => {
-  const given = text(() => undefined)(tree, report);
-  if (given === undefined) return undefined;
+const readRange = text((given) => {
   const found = parseIpRange(given);
   if (!found)
-    return report(
-      tree,
-      `${quoted(given)} is not a range like 10.96.0.0/12 or fd00:96::/108, without bits beyond its prefix`,
-    );
+    return 'is not a range like 10.96.0.0/12 or fd00:96::/108, without bits beyond its prefix';
   const prefix = shortestPrefix[found.network.length] ?? 0;
-  const isTooWide = Number(given.split('/')[1]) < prefix;
-  return isTooWide ? report(tree, `${quoted(given)} is wider than /${prefix}`) : found;
-};
+  return Number(given.split('/')[1]) < prefix ? `is wider than /${prefix}` : undefined;
+});
+
+export const range: Read<IpRange> = (tree, report) => parseIpRange(readRange(tree, report) ?? '');
 
 /** A range or a single address, none of which is special. */
 export const addresses: Read<IpRange> = (tree, report) => {
   const bytes = tree.kind === 'text' ? parseIpAddress(tree.text) : undefined;
-  const single = bytes && { network: bytes, mask: bytes.map(() => 0xff) };
-  const found = single ?? range(tree, report);
-  if (!found || tree.kind !== 'text') return undefined;
-  const special = specialRangeWithin(found);
-  return special === undefined ? found : report(tree, `${quoted(tree.text)} holds ${special}`);
+  const found = bytes ? { network: bytes, mask: bytes.map(() => 0xff) } : range(tree, report);
+  const special = found && specialRangeWithin(found);
+  if (special === undefined) return found;
+  report(tree, `${shown(tree)} holds ${special}`);
+  return undefined;
 };

@@ -24,6 +24,7 @@ export function approver(config: ApproverConfig, world: ApproverWorld): Controll
   );
   const events = eventWriter({
     clock,
+    random: world.random,
     write: (pod, event) => world.writeEvent(pod, event),
     isBusy: () => list.depth > 0,
     onFailure: (error) => copy.failed(error),

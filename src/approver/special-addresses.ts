@@ -1,5 +1,5 @@
 import { isIpv4Mapped } from '../identity/ip-address.ts';
-import { ipRangeContains, parseIpRange } from '../identity/ip-range.ts';
+import { type IpRange, ipRangeContains, ipRangesMeet, parseIpRange } from '../identity/ip-range.ts';
 
 /** Ranges that are no pod's own, whatever its status says (RFC 6890, 4291). */
 const specialRanges = (
@@ -23,4 +23,12 @@ const specialRanges = (
 export function specialRangeOf(bytes: Uint8Array): string | undefined {
   if (isIpv4Mapped(bytes)) return 'an IPv4 address written as IPv6';
   return specialRanges.find(({ range }) => ipRangeContains(range, bytes))?.what;
+}
+
+/** What kind of special address is in the range; undefined when all of them are ordinary ones. */
+export function specialRangeWithin(range: IpRange): string | undefined {
+  return (
+    specialRangeOf(range.network) ??
+    specialRanges.find((special) => ipRangesMeet(special.range, range))?.what
+  );
 }

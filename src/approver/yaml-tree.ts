@@ -1,5 +1,15 @@
-import { isAlias, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
-import { type YAMLError, type YAMLMap, type YAMLSeq } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type YAMLError,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml';
 
 /** Where something stands in the file; a member of a map stands where its key does. */
 export interface Place {
@@ -19,8 +29,8 @@ export type Tree = Place &
     | { readonly kind: 'map'; readonly members: ReadonlyMap<string, Tree> }
   );
 
-/** Notes a problem; gives undefined, as whoever reports one has no value to give. */
-export type Report = (place: Place, why: string) => undefined;
+/** Notes a problem. */
+export type Report = (place: Place, why: string) => void;
 
 /** Deeper than any policy. A bound, because the tree is walked by recursion. */
 const maximumDepth = 16;
@@ -35,7 +45,8 @@ export function readYamlTree(text: string, report: Report): Tree | undefined {
   const document = parseDocument(text, {
     lineCounter: lines,
     prettyErrors: false,
-    logLevel: 'silent',
+    // With 'silent' it would pass over a second document.
+    logLevel: 'error',
     // Its own check compares each key with all others; ours below says where the first one is.
     uniqueKeys: false,
     version: '1.2',
@@ -45,7 +56,7 @@ export function readYamlTree(text: string, report: Report): Tree | undefined {
   for (const error of document.errors)
     report({ line: lineAt(error.pos[0]), path: '' }, whyNoYaml(error));
   if (document.errors.length > 0) return undefined;
-  if (document.directives?.yaml.explicit === true)
+  if (document.directives.yaml.explicit === true)
     report({ line: 1, path: '' }, 'it chooses a version of YAML; leave that line out');
   return treeOf(document.contents, { place: { line: 1, path: '' }, depth: 0, lineAt, report });
 }
@@ -71,13 +82,24 @@ interface Position {
 function treeOf(node: unknown, at: Position): Tree | undefined {
   const { place, report } = at;
   if (node === null || node === undefined) return { ...place, kind: 'nothing' };
-  if (!isNode(node) || isAlias(node))
-    return report(place, 'aliases are not followed here; write the value out');
-  if (node.anchor !== undefined) report(place, 'anchors are not known here; leave it out');
-  if (node.tag !== undefined) report(place, 'tags are not known here; leave it out');
-  if (isScalar(node)) return scalarOf(node.value, at);
-  if (at.depth >= maximumDepth) return report(place, 'it is nested too deeply');
-  return isSeq(node) ? listOf(node, at) : isMap(node) ? mapOf(node, at) : undefined;
+  if (isAlias(node)) report(place, 'aliases are not followed here; write the value out');
+  else if (at.depth > maximumDepth) report(place, 'it is nested too deeply');
+  else if (isNode(node)) {
+    reportProperties(node, place, report);
+    if (isScalar(node)) return scalarOf(node.value, at);
+    if (isSeq(node)) return listOf(node, at);
+    if (isMap(node)) return mapOf(node, at);
+  }
+  return undefined;
+}
+
+function reportProperties(
+  { anchor, tag }: { readonly anchor?: string | undefined; readonly tag?: string | undefined },
+  place: Place,
+  report: Report,
+): void {
+  if (anchor !== undefined) report(place, 'anchors are not known here; leave it out');
+  if (tag !== undefined) report(place, 'tags are not known here; leave it out');
 }
 
 function scalarOf(value: unknown, { place, report }: Position): Tree | undefined {
@@ -89,9 +111,9 @@ function scalarOf(value: unknown, { place, report }: Position): Tree | undefined
     case 'boolean':
       return { ...place, kind: 'flag', flag: value };
     default:
-      return value === null
-        ? { ...place, kind: 'nothing' }
-        : report(place, 'values of this kind are not known here');
+      if (value === null) return { ...place, kind: 'nothing' };
+      report(place, 'values of this kind are not known here');
+      return undefined;
   }
 }
 
@@ -107,23 +129,20 @@ function listOf(node: YAMLSeq, at: Position): Tree {
 function mapOf(node: YAMLMap, at: Position): Tree {
   const { place, report } = at;
   const members = new Map<string, Tree>();
-  const seen = new Map<string, number>();
-  for (const pair of node.items) {
-    const { key } = pair;
+  const lines = new Map<string, number>();
+  for (const { key, value } of node.items) {
     const line = isNode(key) && key.range ? at.lineAt(key.range[0]) : place.line;
-    if (!isPair(pair) || !isScalar(key) || typeof key.value !== 'string') {
+    if (!isScalar(key) || typeof key.value !== 'string') {
       report({ line, path: place.path }, 'a key is not text');
       continue;
     }
-    const path = `${place.path === '' ? '' : `${place.path}.`}${plain(key.value)}`;
-    const own = { line, path };
-    if (key.anchor !== undefined || key.tag !== undefined)
-      report(own, 'anchors and tags are not known here; leave them out');
-    const first = seen.get(key.value);
+    const own = { line, path: [place.path, plain(key.value)].filter(Boolean).join('.') };
+    reportProperties(key, own, report);
+    const first = lines.get(key.value);
+    lines.set(key.value, first ?? line);
+    const member = treeOf(value, { ...at, place: own, depth: at.depth + 1 });
     if (first !== undefined) report(own, `it is given twice, first in line ${first}`);
-    seen.set(key.value, first ?? line);
-    const value = treeOf(pair.value, { ...at, place: own, depth: at.depth + 1 });
-    if (value && first === undefined) members.set(key.value, value);
+    else if (member) members.set(key.value, member);
   }
   return { ...place, kind: 'map', members };
 }

@@ -31,21 +31,32 @@ export function formatDenial(denial: Denial): string {
   const more = denial.more + denial.reasons.length - shown.length;
   const rules = [...new Set(shown.map(({ rule }) => rule))];
   return [
-    ...shown.map(({ rule, value, why }) => `- ${rule}${quoted(value)}: ${why}`),
+    ...shown.map(({ rule, value, why }) => `- ${rule}${quoted(value)}: ${plain(why)}`),
     ...(more > 0 ? [`- and ${more} more`] : []),
     ...rules.flatMap((rule) => allowedLine(rule, denial.allowed[rule] ?? [])),
   ].join('\n');
 }
 
 function quoted(value: string | undefined): string {
-  if (value === undefined) return '';
-  const short = value.length > maximumValue ? `${value.slice(0, maximumValue)}…` : value;
-  return ` ${asciiJson(short)}`;
+  return value === undefined ? '' : ` ${asciiJson(shortened(value, maximumValue))}`;
 }
 
-/** JSON with every character outside printable ASCII escaped: names that only look alike cannot hide. */
+/** A reason may quote a part of what was asked. */
+function plain(why: string): string {
+  return inAscii(shortened(why, 2 * maximumValue));
+}
+
+function shortened(text: string, limit: number): string {
+  return text.length > limit ? `${text.slice(0, limit)}...` : text;
+}
+
 function asciiJson(text: string): string {
-  return JSON.stringify(text).replace(
+  return inAscii(JSON.stringify(text));
+}
+
+/** With every character outside printable ASCII escaped as in JSON: names that only look alike cannot hide. */
+export function inAscii(text: string): string {
+  return text.replace(
     /[^ -~]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

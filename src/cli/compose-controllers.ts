@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { defaultPolicy, type Policy } from '../approver/policy.ts';
+import { parsePolicy } from '../approver/policy-file.ts';
 import { clusterView } from '../approver/cluster-view.ts';
 import { type FactSources } from '../approver/gather.ts';
 import { type ApproverReads, type ApproverWorld } from '../approver/world.ts';
@@ -25,6 +26,7 @@ import { publishedConstraints, trustPublisher } from '../kubernetes/trust-public
 import { jsonLog } from '../node/json-log.ts';
 import { generateKey } from '../node/key-generator.ts';
 import { promMetrics } from '../node/prom-metrics.ts';
+import { validatedFile } from '../node/validated-file.ts';
 import { systemClock } from '../node/system-clock.ts';
 import { systemRandom } from '../node/system-random.ts';
 import { type SignerWorld } from '../signer/world.ts';
@@ -51,8 +53,6 @@ async function basics(
     maximumConnections: setup.config.workers + 8,
     observe: (method, status) =>
       metrics.add('podseal_controller_api_requests_total', { method, status: String(status) }),
-    // What is under way when we are told to stop is finished, giving back the lease above all.
-    stop: new AbortController().signal,
   });
   const lease = {
     namespace: setup.namespace,
@@ -69,19 +69,77 @@ async function basics(
   };
 }
 
-/** The policy of the file as it is now, or the default one. */
-export function policyOf(setup: ApproverSetup): Policy {
+/** How the setup reads the text of a policy file. */
+function policyParser(setup: ApproverSetup): { readonly base: Policy; parse: Parse } {
   const defaults = { ...defaultPolicy.defaults, maximumLifetimeMs: setup.maximumLifetimeMs };
-  return { ...defaultPolicy, defaults };
+  const base = { ...defaultPolicy, defaults };
+  const { clusterDomain } = setup.config;
+  return { base, parse: (text) => parsePolicy(text, { clusterDomain, base }) };
+}
+
+type Parse = (text: string) => ReturnType<typeof parsePolicy>;
+
+/** The policy as it stands in the file now, or the default one. Throws CONFIG_INVALID. */
+export function policyOf(setup: ApproverSetup): Policy {
+  const { base, parse } = policyParser(setup);
+  if (setup.policyFile === undefined) return base;
+  const stop = AbortSignal.abort();
+  return validatedFile(setup.policyFile, parse, silent, stop)();
+}
+
+const silent = {
+  onChange: () => undefined,
+  onRefused: () => undefined,
+  onUnwatched: () => undefined,
+};
+
+/** The policy of the file, followed until `stop`: one that is wrong is refused as a whole, and the last good one stays. */
+function followedPolicy(
+  setup: ApproverSetup,
+  { log, metrics }: Basics,
+  stop: AbortSignal,
+): () => Policy {
+  const { base, parse } = policyParser(setup);
+  const path = setup.policyFile;
+  metrics.set('podseal_approver_policy_valid', 1);
+  if (path === undefined) return () => base;
+  return validatedFile(
+    path,
+    parse,
+    {
+      onChange() {
+        metrics.set('podseal_approver_policy_valid', 1);
+        log(
+          'info',
+          'policy.changed',
+          `The policy in ${JSON.stringify(path)} has changed and is in force`,
+        );
+      },
+      onRefused(problems) {
+        metrics.set('podseal_approver_policy_valid', 0);
+        log('error', 'policy.refused', `Cannot use the policy in ${JSON.stringify(path)}`, {
+          problems,
+          hint: 'The policy that was read before stays in force. docs/policy.md explains every key.',
+        });
+      },
+      onUnwatched: (why) =>
+        log(
+          'warn',
+          'files.unwatched',
+          `Cannot watch files by notification: ${why}; they are polled`,
+        ),
+    },
+    stop,
+  );
 }
 
 export async function composeApprover(
   setup: ApproverSetup,
   environment: NodeJS.ProcessEnv,
+  stop: AbortSignal,
 ): Promise<ApproverWorld & Basics> {
   const shared = await basics(setup, environment, 'approver');
   const { calls } = shared;
-  const policy = policyOf(setup);
   return {
     ...shared,
     requests: setup.config.signerNames.map((signerName) => ({
@@ -93,7 +151,7 @@ export async function composeApprover(
     serviceRanges: serviceRangeListing(calls),
     reads: apiReads(calls, setup.namespace),
     decisions: apiDecisions(calls),
-    policy: () => policy,
+    policy: followedPolicy(setup, shared, stop),
     writeEvent: apiEvents(calls, 'approver'),
   };
 }

@@ -17,7 +17,7 @@ export interface ControllerCall {
 
 export async function runApprover({ environment, stop }: ControllerCall): Promise<number> {
   const setup = readApproverSetup(environment);
-  const world = await composeApprover(setup, environment);
+  const world = await composeApprover(setup, environment, stop);
   return runController(setup, approver(setup.config, world), world, stop);
 }
 

@@ -1,6 +1,8 @@
 import { asPodsealError, type PodsealError } from '../errors.ts';
-import { type Clock, later } from '../runtime/clock.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import { type Clock } from '../runtime/clock.ts';
 import { doorbell } from '../runtime/doorbell.ts';
+import { type Random } from '../runtime/random.ts';
 import { type PodEvent, type PodEvents, type PodReference } from '../telemetry/pod-events.ts';
 
 /** An Event as it is written: the newest of its pod, and how often the same was said. */
@@ -12,6 +14,7 @@ export interface WrittenEvent extends PodEvent {
 
 export interface EventWriterWorld {
   readonly clock: Clock;
+  readonly random: Random;
   /** Creates the Event, or updates the one of the same pod and reason. Throws PodsealErrors. */
   write(pod: PodReference, event: WrittenEvent): Promise<void>;
   /** Whether there is more urgent work: every Event costs the API server as much as a certificate's write. */
@@ -22,7 +25,8 @@ export interface EventWriterWorld {
 interface Told {
   readonly pod: PodReference;
   readonly event: WrittenEvent;
-  readonly writtenAt: Date | undefined;
+  /** By uptime; undefined: not yet. */
+  readonly writtenAtMs: number | undefined;
   readonly isDue: boolean;
 }
 
@@ -31,24 +35,57 @@ const quietMs = 60_000;
 /** However busy: then an Event is written all the same. */
 const patienceMs = 30_000;
 const forgetAfterMs = 3_600_000;
-const maximumPods = 20_000;
+/** About 10 MB, when each message is as long as Events can hold. */
+const maximumPods = 10_000;
 const pollMs = 250;
+const backoff = { firstMs: 500, maximumMs: 30_000 };
 
 /** Events that wait while there is other work, and are at most one per pod and minute. */
 export function eventWriter(world: EventWriterWorld): PodEvents & {
   run(stop: AbortSignal): Promise<void>;
 } {
-  const { clock } = world;
+  const { clock, random } = world;
+  /** By the pod's uid, in the order in which they were last told. */
   const told = new Map<string, Told>();
   const bell = doorbell();
-  const due = (): Told | undefined => {
-    const now = clock.now();
-    for (const [uid, each] of told) {
-      const isQuiet = each.writtenAt !== undefined && now < later(each.writtenAt, quietMs);
-      if (each.isDue && !isQuiet) return each;
-      if (!each.isDue && now > later(each.event.lastAt, forgetAfterMs)) told.delete(uid);
+  let failures = 0;
+  const forget = (now: Date): void => {
+    for (const [uid, { event, isDue }] of told) {
+      const isOld = now.getTime() - event.lastAt.getTime() > forgetAfterMs;
+      // The oldest goes: a flood must not cost memory.
+      if (told.size < maximumPods && (isDue || !isOld)) return;
+      told.delete(uid);
     }
-    return undefined;
+  };
+  /** What may be written now, and whether anything waits at all. */
+  const look = (): { readonly next: Told | undefined; readonly isWaiting: boolean } => {
+    const now = clock.uptimeMs();
+    let isWaiting = false;
+    for (const each of told.values()) {
+      if (!each.isDue) continue;
+      if (each.writtenAtMs === undefined || now - each.writtenAtMs >= quietMs)
+        return { next: each, isWaiting: true };
+      isWaiting = true;
+    }
+    return { next: undefined, isWaiting };
+  };
+  const write = async (next: Told, stop: AbortSignal): Promise<void> => {
+    const { uid } = next.pod;
+    told.set(uid, { ...next, isDue: false, writtenAtMs: clock.uptimeMs() });
+    try {
+      await world.write(next.pod, next.event);
+      failures = 0;
+    } catch (thrown) {
+      const error = asPodsealError(thrown);
+      world.onFailure(error);
+      // Anything else would be refused again.
+      if (error.code !== 'API_UNREACHABLE') return;
+      const now = told.get(uid);
+      if (now) told.set(uid, { ...now, isDue: true, writtenAtMs: next.writtenAtMs });
+      failures++;
+      const pauseMs = backoffMs(failures, backoff, random.fraction());
+      await clock.pause(Math.max(pauseMs, error.retryAfterMs ?? 0), stop);
+    }
   };
   return {
     record(pod, event) {
@@ -56,9 +93,8 @@ export function eventWriter(world: EventWriterWorld): PodEvents & {
       const before = told.get(pod.uid);
       const isSame =
         before?.event.reason === event.reason && before.event.message === event.message;
-      // The oldest goes: a flood must not cost memory.
-      if (!before && told.size >= maximumPods) told.delete(told.keys().next().value ?? '');
       told.delete(pod.uid);
+      forget(now);
       told.set(pod.uid, {
         pod,
         event: {
@@ -67,31 +103,22 @@ export function eventWriter(world: EventWriterWorld): PodEvents & {
           firstAt: isSame ? before.event.firstAt : now,
           lastAt: now,
         },
-        writtenAt: before?.writtenAt,
+        writtenAtMs: before?.writtenAtMs,
         isDue: true,
       });
       bell.ring();
     },
     async run(stop) {
-      let busySince: Date | undefined;
+      let busySinceMs: number | undefined;
       while (!stop.aborted) {
-        const next = due();
-        const now = clock.now();
-        busySince = world.isBusy() ? (busySince ?? now) : undefined;
-        const mayWrite = busySince === undefined || now >= later(busySince, patienceMs);
-        if (next && mayWrite) {
-          told.set(next.pod.uid, { ...next, isDue: false, writtenAt: now });
-          await world
-            .write(next.pod, next.event)
-            .catch((thrown: unknown) => world.onFailure(asPodsealError(thrown)));
-          continue;
-        }
+        const now = clock.uptimeMs();
+        busySinceMs = world.isBusy() ? (busySinceMs ?? now) : undefined;
+        const mayWrite = busySinceMs === undefined || now - busySinceMs >= patienceMs;
         const { signal, release } = bell.nextRing(stop);
-        const isWaiting = [...told.values()].some(({ isDue }) => isDue);
-        await clock.sleepUntil(
-          later(now, isWaiting ? pollMs : forgetAfterMs),
-          isWaiting ? stop : signal,
-        );
+        const { next, isWaiting } = look();
+        if (next && mayWrite) await write(next, stop);
+        else if (isWaiting) await clock.pause(pollMs, stop);
+        else await clock.pause(forgetAfterMs, signal);
         release();
       }
     },

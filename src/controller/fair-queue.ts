@@ -28,13 +28,13 @@ const renewalTurn = 5;
 
 export function fairQueue(): FairQueue {
   const lanes = { start: turnQueue(), renewal: turnQueue() };
-  const laneOf = new Map<string, Work>();
+  const queued = new Map<string, Work>();
   const waiting = new Set<() => void>();
   let turn = 0;
   return {
     add(work) {
-      if (laneOf.has(work.key)) return;
-      laneOf.set(work.key, work);
+      if (queued.has(work.key)) return;
+      queued.set(work.key, work);
       lanes[work.lane].add(work);
       // One waiter for one piece of work.
       const [wake] = waiting;
@@ -43,9 +43,9 @@ export function fairQueue(): FairQueue {
       wake();
     },
     remove(key) {
-      const work = laneOf.get(key);
+      const work = queued.get(key);
       if (!work) return;
-      laneOf.delete(key);
+      queued.delete(key);
       lanes[work.lane].remove(work);
     },
     take() {
@@ -56,14 +56,14 @@ export function fairQueue(): FairQueue {
       const work = first.take() ?? second.take();
       if (!work) return undefined;
       turn++;
-      laneOf.delete(work.key);
+      queued.delete(work.key);
       return work;
     },
     get size() {
-      return laneOf.size;
+      return queued.size;
     },
     ready(stop) {
-      if (laneOf.size > 0 || stop.aborted) return Promise.resolve();
+      if (queued.size > 0 || stop.aborted) return Promise.resolve();
       return new Promise((resolve) => {
         const wake = (): void => {
           stop.removeEventListener('abort', wake);

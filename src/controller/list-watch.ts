@@ -1,13 +1,13 @@
-import { asPodsealError, type PodsealError } from '../errors.ts';
+import { asPodsealError, PodsealError } from '../errors.ts';
 import { backoffMs } from '../runtime/backoff.ts';
-import { type Clock, later } from '../runtime/clock.ts';
+import { type Clock } from '../runtime/clock.ts';
 import { type Random } from '../runtime/random.ts';
 
 /** One page of a list. */
 export interface Page<T> {
   readonly items: readonly T[];
-  /** Where a watch of what was listed begins. */
-  readonly resourceVersion: string;
+  /** Where a watch of what was listed begins; undefined: there is nothing to watch, as for a kind that is not served. */
+  readonly resourceVersion: string | undefined;
   /** The token of the next page; undefined: this is the last. */
   readonly next: string | undefined;
 }
@@ -23,7 +23,7 @@ export interface Listing<T> {
   /** For messages and metrics: `signing requests of podseal.dev/serving`. */
   readonly what: string;
   list(page: string | undefined): Promise<Page<T>>;
-  /** Resolves when the server ends the watch, as it does after half an hour; API_EXPIRED: list anew. */
+  /** Resolves when the server ends the watch, as it does after half an hour, or `stop` is aborted; API_EXPIRED: list anew. */
   watch(from: string, onChange: (change: Change<T>) => void, stop: AbortSignal): Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export interface Follower<T> {
 }
 
 export interface FollowSettings {
-  /** A watch that says nothing for so long is dead: the server sends a bookmark every minute. */
+  /** A watch that says nothing for so long is dead: the API server sends a bookmark every minute. */
   readonly idleMs: number;
   /** Listed anew after so long, whatever the watch says: a lost event must not stay lost. */
   readonly relistMs: number;
@@ -51,8 +51,10 @@ export interface FollowWorld {
 }
 
 const backoff = { firstMs: 200, maximumMs: 15_000 };
-/** A watch that the server ends sooner is as good as a failure: asking again at once would be a storm. */
-const shortWatchMs = 1_000;
+/** A watch that lasted so long is no failure, however it ended. */
+const lastingMs = 1_000;
+/** After a list that failed though nothing called for it: meanwhile the watch goes on. */
+const relistAgainMs = 30_000;
 
 /**
  * Keeps a follower in step with the API server until `stop`: list, then watch from there, again and
@@ -67,43 +69,48 @@ export async function follow<T>(
 ): Promise<void> {
   const { clock, random, stop } = run;
   let failures = 0;
-  let resume: string | undefined;
-  let relistAt = clock.now();
-  const pause = (retryAfterMs: number): Promise<void> => {
-    failures++;
-    const ms = Math.max(backoffMs(failures, backoff, random.fraction()), retryAfterMs);
-    return clock.sleepUntil(later(clock.now(), ms), stop);
+  /** Where the watch begins; undefined: only a list can tell. */
+  let from: string | undefined;
+  let relistAtMs = 0;
+  const isTimeToList = (): boolean => from === undefined || clock.uptimeMs() >= relistAtMs;
+  const list = async (): Promise<string | undefined> => {
+    relistAtMs = clock.uptimeMs() + Math.min(settings.relistMs, relistAgainMs);
+    const listed = await listAll(listing, follower, stop);
+    // Spread: replicas and kinds must not list at the same moment.
+    relistAtMs = clock.uptimeMs() + settings.relistMs * (0.75 + random.fraction() / 2);
+    run.onList(listing.what);
+    run.onSynced();
+    return listed;
   };
   while (!stop.aborted) {
+    let retryAfterMs = 0;
     try {
-      if (resume === undefined || clock.now() >= relistAt) {
-        resume = await listAll(listing, follower, stop);
-        // Spread: replicas and kinds must not list at the same moment.
-        const ms = settings.relistMs * (0.75 + random.fraction() / 2);
-        relistAt = later(clock.now(), ms);
-        run.onList(listing.what);
-        run.onSynced();
+      if (isTimeToList()) from = await list();
+      if (from === undefined) {
+        await clock.pause(relistAtMs - clock.uptimeMs(), stop);
+        continue;
       }
-      const startedAt = clock.now();
       await watchOnce(listing, follower, {
-        ...settings,
         clock,
         stop,
-        relistAt,
-        from: resume,
-        progress(resourceVersion) {
-          resume = resourceVersion;
-          failures = 0;
-        },
+        idleMs: settings.idleMs,
+        relistAtMs,
+        from,
+        resumeAt: (resourceVersion) => (from = resourceVersion),
+        lasts: () => (failures = 0),
       });
-      if (clock.now() < later(startedAt, shortWatchMs) && clock.now() < relistAt) await pause(0);
+      if (isTimeToList()) continue;
     } catch (thrown) {
       if (stopping(stop)) return;
       const error = asPodsealError(thrown);
       run.onInterruption(listing.what, error);
-      if (error.code === 'API_EXPIRED') resume = undefined;
-      await pause(error.retryAfterMs ?? 0);
+      if (error.code === 'API_EXPIRED') from = undefined;
+      retryAfterMs = error.retryAfterMs ?? 0;
     }
+    // Also after a watch that the server ended in order: whoever does so at once would be stormed.
+    failures++;
+    const pauseMs = Math.max(backoffMs(failures, backoff, random.fraction()), retryAfterMs);
+    await clock.pause(pauseMs, stop);
   }
 }
 
@@ -112,66 +119,93 @@ function stopping(stop: AbortSignal): boolean {
   return stop.aborted;
 }
 
+/** Returns where a watch begins. Rejects when `stop` came: half a list must not be taken for the whole. */
 async function listAll<T>(
   listing: Listing<T>,
   follower: Follower<T>,
   stop: AbortSignal,
-): Promise<string> {
+): Promise<string | undefined> {
   const items: T[] = [];
-  let page = await listing.list(undefined);
-  items.push(...page.items);
-  while (page.next !== undefined && !stop.aborted) {
-    page = await listing.list(page.next);
+  for (let next: string | undefined; ;) {
+    const page = await listing.list(next);
+    stop.throwIfAborted();
     items.push(...page.items);
+    next = page.next;
+    if (next !== undefined) continue;
+    follower.replace(items);
+    return page.resourceVersion;
   }
-  follower.replace(items);
-  return page.resourceVersion;
 }
 
-interface OneWatch extends FollowSettings {
+interface OneWatch {
   readonly clock: Clock;
   readonly stop: AbortSignal;
-  readonly relistAt: Date;
+  readonly idleMs: number;
+  readonly relistAtMs: number;
   readonly from: string;
-  progress(resourceVersion: string): void;
+  /** Where the next watch begins; undefined: a list must tell. */
+  resumeAt(resourceVersion: string | undefined): void;
+  /** It is one that works. */
+  lasts(): void;
 }
 
-/** Returns when the watch ended, was silent for too long, or it is time to list anew. */
+/** Returns when the server ended the watch, or it is time to list anew; rejects when it broke off or fell silent. */
 async function watchOnce<T>(
   listing: Listing<T>,
   follower: Follower<T>,
   one: OneWatch,
 ): Promise<void> {
-  const { clock, stop } = one;
+  const { clock, stop, idleMs, relistAtMs } = one;
   const ending = new AbortController();
   const end = (): void => ending.abort();
   stop.addEventListener('abort', end, { once: true });
   if (stop.aborted) end();
-  let heardAt = clock.now();
+  const startedAtMs = clock.uptimeMs();
+  let heardAtMs = startedAtMs;
   const watched = listing
     .watch(
       one.from,
       (change) => {
-        heardAt = clock.now();
+        heardAtMs = clock.uptimeMs();
         if (change.kind === 'present') follower.put(change.item);
         if (change.kind === 'gone') follower.remove(change.item);
-        one.progress(change.resourceVersion);
+        one.resumeAt(change.resourceVersion);
       },
       ending.signal,
     )
     .finally(end);
-  const watchdog = async (): Promise<void> => {
+  const watchdog = async (): Promise<boolean> => {
+    await clock.pause(Math.min(lastingMs, idleMs), ending.signal);
+    if (!ending.signal.aborted) one.lasts();
     while (!ending.signal.aborted) {
-      const silentAt = later(heardAt, one.idleMs);
-      const until = silentAt < one.relistAt ? silentAt : one.relistAt;
-      if (clock.now() >= until) end();
-      else await clock.sleepUntil(until, ending.signal);
+      const now = clock.uptimeMs();
+      const leftMs = Math.min(heardAtMs + idleMs, relistAtMs) - now;
+      if (leftMs > 0) await clock.pause(leftMs, ending.signal);
+      else {
+        end();
+        return now < relistAtMs;
+      }
     }
+    return false;
   };
   try {
-    await Promise.all([watched, watchdog()]);
+    const [isSilent] = await Promise.all([watchdog(), watched]);
+    if (!isSilent) return;
+    // Something may stand between us and the server: only a list tells what we missed.
+    one.resumeAt(undefined);
+    throw silence(listing.what, idleMs);
   } finally {
     // Without this, every watch would leave a listener on the long-lived stop signal.
     stop.removeEventListener('abort', end);
   }
+}
+
+function silence(what: string, ms: number): PodsealError {
+  return new PodsealError(
+    'API_UNREACHABLE',
+    `Cannot go on watching ${what}: nothing was said for ${ms / 1000} s`,
+    {
+      hint: 'It is listed anew. Does a proxy or load balancer before the API server hold answers back?',
+    },
+  );
 }

@@ -9,7 +9,13 @@ import { follow, type Follower, type FollowSettings, type Listing } from './list
 export interface ReplicaConfig {
   readonly follow: FollowSettings;
   /** Undefined: this replica works without asking for a lease. */
-  readonly lease: { readonly holder: string; readonly durationMs: number } | undefined;
+  readonly lease:
+    | {
+        /** For people: the pod. */
+        readonly holder: string;
+        readonly durationMs: number;
+      }
+    | undefined;
 }
 
 export interface ReplicaWorld {
@@ -70,16 +76,18 @@ export function replica(config: ReplicaConfig, world: ReplicaWorld): Replica {
       const leading = async (while_: AbortSignal): Promise<void> => {
         metrics.set('podseal_leader', 1);
         log('info', 'leadership.gained', 'This replica works now');
-        await lead(while_);
-        metrics.set('podseal_leader', 0);
+        await lead(while_).finally(() => metrics.set('podseal_leader', 0));
         log('info', 'leadership.lost', 'This replica stands by');
       };
       const whenSynced = async (): Promise<void> => {
         await Promise.race([synced, aborted(stop)]);
         if (stop.aborted) return;
         if (!config.lease) return leading(stop);
+        // The name alone may be another's too: a pod on a node that was given up, and the one in its place.
+        const process = Math.floor(random.fraction() * 2 ** 48).toString(36);
+        const settings = { ...config.lease, holder: `${config.lease.holder}_${process}` };
         const leaseWorld = { clock, random, onFailure: failed };
-        return leadByLease(world.leases, config.lease, leaseWorld, { stop, lead: leading });
+        return leadByLease(world.leases, settings, leaseWorld, { stop, lead: leading });
       };
       await Promise.all([...following.map((start) => start(stop)), whenSynced()]);
     },

@@ -1,6 +1,6 @@
 import { asPodsealError, type PodsealError } from '../errors.ts';
-import { backoffMs } from '../runtime/backoff.ts';
-import { type Clock, later } from '../runtime/clock.ts';
+import { type BackoffPolicy, backoffMs } from '../runtime/backoff.ts';
+import { type Clock } from '../runtime/clock.ts';
 import { type Random } from '../runtime/random.ts';
 import { type WorkItem, type WorkList } from './work-list.ts';
 
@@ -17,12 +17,18 @@ export interface WorkersWorld {
   onFailure(error: PodsealError): void;
 }
 
-const backoff = { firstMs: 100, maximumMs: 15_000 };
+/** Of one object that cannot be handled. */
+const objectBackoff: BackoffPolicy = { firstMs: 100, maximumMs: 15_000 };
+/** Of an object when the API server is at fault: the workers pause, so it is soon its turn when they go on. */
+const innocentBackoff: BackoffPolicy = { firstMs: 100, maximumMs: 1_000 };
+/** Of the workers. */
+const pauseBackoff: BackoffPolicy = { firstMs: 100, maximumMs: 15_000 };
 
 /**
  * So many workers take objects from the list and handle them until `stop`. What fails is put off with
- * back-off; while the API server is busy or away the workers pause too (Retry-After first), so that a
- * long queue does not become a storm.
+ * back-off. While the API server is busy, away or refuses us, each worker that has met it pauses, so that
+ * a long queue does not become a storm; the first that succeeds wakes the others. Retry-After is kept to
+ * in any case.
  */
 export async function runWorkers<T extends WorkItem>(
   list: WorkList<T>,
@@ -30,34 +36,43 @@ export async function runWorkers<T extends WorkItem>(
   world: WorkersWorld,
   { count, stop }: { readonly count: number; readonly stop: AbortSignal },
 ): Promise<void> {
-  const failures = new Map<string, number>();
-  let inARow = 0;
-  const failed = (item: T, error: PodsealError): number => {
-    world.onFailure(error);
-    const times = (failures.get(item.uid) ?? 0) + 1;
-    failures.set(item.uid, times);
-    list.putOff(
-      item,
-      Math.max(backoffMs(times, backoff, world.random.fraction()), error.retryAfterMs ?? 0),
-    );
-    if (error.code !== 'API_UNREACHABLE' && error.code !== 'API_FORBIDDEN') return 0;
-    inARow++;
-    return Math.max(backoffMs(inARow, backoff, world.random.fraction()), error.retryAfterMs ?? 0);
+  const { clock, random } = world;
+  let troubles = 0;
+  let recovery = new AbortController();
+  const recovered = (): void => {
+    troubles = 0;
+    recovery.abort();
+    recovery = new AbortController();
+  };
+  const pause = async (retryAfterMs: number): Promise<void> => {
+    troubles++;
+    const leftMs = backoffMs(troubles, pauseBackoff, random.fraction()) - retryAfterMs;
+    await clock.pause(retryAfterMs, stop);
+    // Another may have succeeded meanwhile.
+    if (troubles > 0 && !stop.aborted) await clock.pause(leftMs, recovery.signal);
   };
   const work = async (): Promise<void> => {
     for (let item = await list.take(stop); item; item = await list.take(stop)) {
-      let pauseMs = 0;
       try {
         const outcome = await handle(item, stop);
-        failures.delete(item.uid);
-        inARow = 0;
+        if (troubles > 0) recovered();
         if (outcome.kind === 'done') list.done(item);
         else list.putOff(item, outcome.afterMs);
       } catch (thrown) {
-        pauseMs = failed(item, asPodsealError(thrown));
+        const error = asPodsealError(thrown);
+        const { code, retryAfterMs = 0 } = error;
+        world.onFailure(error);
+        const isTrouble = code === 'API_UNREACHABLE' || code === 'API_FORBIDDEN';
+        const policy = isTrouble ? innocentBackoff : objectBackoff;
+        list.failed(item, (failures) =>
+          Math.max(backoffMs(failures, policy, random.fraction()), retryAfterMs),
+        );
+        if (isTrouble) await pause(retryAfterMs);
       }
-      if (pauseMs > 0) await world.clock.sleepUntil(later(world.clock.now(), pauseMs), stop);
     }
   };
+  const wake = (): void => recovery.abort();
+  stop.addEventListener('abort', wake, { once: true });
   await Promise.all(Array.from({ length: count }, work));
+  stop.removeEventListener('abort', wake);
 }

@@ -1,4 +1,4 @@
-import { type Clock, later } from '../runtime/clock.ts';
+import { type Clock } from '../runtime/clock.ts';
 import { doorbell } from '../runtime/doorbell.ts';
 import { type FairQueue, fairQueue, type Work } from './fair-queue.ts';
 import { type Follower } from './list-watch.ts';
@@ -25,12 +25,30 @@ export interface WorkList<T extends WorkItem> {
   done(item: T): void;
   /** After `take`: again after so long. */
   putOff(item: T, ms: number): void;
-  /** What is put off and belongs to the group is looked at now. */
+  /** After `take`: it did not work out; again after what `gapMs` says for so many failures in a row. */
+  failed(item: T, gapMs: (failures: number) => number): void;
+  /** What is put off and belongs to the group is looked at now; what a worker has, once more after it. */
   nudge(group: string): void;
   /** Moves what was put off back into the queue when its time has come; until `stop`. */
   run(stop: AbortSignal): Promise<void>;
   readonly depth: number;
   readonly putOffCount: number;
+}
+
+interface Known<T> {
+  /** The newest version. */
+  readonly item: T;
+  readonly work: Work;
+  readonly firstSeenMs: number;
+  /** In a row. */
+  readonly failures: number;
+}
+
+interface Taken {
+  /** The version that the worker was given. */
+  readonly resourceVersion: string;
+  /** What it is deciding by may have changed. */
+  readonly isNudged: boolean;
 }
 
 /** How exactly the times of what is put off are kept. */
@@ -42,32 +60,51 @@ export function workList<T extends WorkItem>(
   isOpen: (item: T) => boolean,
 ): WorkList<T> {
   const queue: FairQueue = fairQueue();
-  const items = new Map<string, T>();
-  const firstSeen = new Map<string, Date>();
-  /** With a worker, by the version it was given. */
-  const taken = new Map<string, string>();
-  const putOff = new Map<string, Date>();
+  const known = new Map<string, Known<T>>();
+  const taken = new Map<string, Taken>();
+  /** When to look again, by uptime. */
+  const putOff = new Map<string, number>();
+  const byGroup = new Map<string, Set<string>>();
   const bell = doorbell();
-  const enqueue = (item: T): void => {
-    putOff.delete(item.uid);
-    if (!taken.has(item.uid)) queue.add({ key: item.uid, ...describe(item) });
+  const enqueue = (uid: string): void => {
+    putOff.delete(uid);
+    const work = known.get(uid)?.work;
+    if (work && !taken.has(uid)) queue.add(work);
   };
   const forget = (uid: string): void => {
-    items.delete(uid);
-    firstSeen.delete(uid);
+    const group = known.get(uid)?.work.group ?? '';
+    byGroup.get(group)?.delete(uid);
+    if (byGroup.get(group)?.size === 0) byGroup.delete(group);
+    known.delete(uid);
     putOff.delete(uid);
     queue.remove(uid);
   };
   const put = (item: T): void => {
+    const { uid, resourceVersion } = item;
     if (!isOpen(item)) {
-      forget(item.uid);
+      forget(uid);
       return;
     }
-    const known = items.get(item.uid);
-    if (known?.resourceVersion === item.resourceVersion) return;
-    items.set(item.uid, item);
-    if (!known) firstSeen.set(item.uid, clock.now());
-    enqueue(item);
+    const before = known.get(uid);
+    if (before?.item.resourceVersion === resourceVersion) return;
+    const work = before?.work ?? { key: uid, ...describe(item) };
+    const firstSeenMs = before?.firstSeenMs ?? clock.uptimeMs();
+    known.set(uid, { item, work, firstSeenMs, failures: 0 });
+    byGroup.set(work.group, (byGroup.get(work.group) ?? new Set()).add(uid));
+    enqueue(uid);
+  };
+  /** From the worker: says whether it is still known, unchanged since the worker was given it. */
+  const giveBack = (uid: string): Known<T> | undefined => {
+    const given = taken.get(uid);
+    taken.delete(uid);
+    const now = known.get(uid);
+    if (now?.item.resourceVersion === given?.resourceVersion) return now;
+    enqueue(uid);
+    return undefined;
+  };
+  const again = (uid: string, ms: number): void => {
+    putOff.set(uid, clock.uptimeMs() + ms);
+    bell.ring();
   };
   return {
     follower: (belongs) => ({
@@ -75,63 +112,59 @@ export function workList<T extends WorkItem>(
       remove: (item) => forget(item.uid),
       replace(all) {
         const present = new Set(all.map(({ uid }) => uid));
-        for (const [uid, item] of [...items]) if (belongs(item) && !present.has(uid)) forget(uid);
+        for (const [uid, { item }] of known) if (belongs(item) && !present.has(uid)) forget(uid);
         for (const item of all) put(item);
       },
     }),
     ageMs({ uid }) {
-      const since = firstSeen.get(uid);
-      return since ? clock.now().getTime() - since.getTime() : 0;
+      const firstSeenMs = known.get(uid)?.firstSeenMs;
+      return firstSeenMs === undefined ? 0 : clock.uptimeMs() - firstSeenMs;
     },
     async take(stop) {
       while (!stop.aborted) {
         const work = queue.take();
-        const item = work && items.get(work.key);
+        const item = work && known.get(work.key)?.item;
         if (item) {
-          taken.set(item.uid, item.resourceVersion);
+          taken.set(item.uid, { resourceVersion: item.resourceVersion, isNudged: false });
           return item;
         }
-        if (!work) await queue.ready(stop);
+        await queue.ready(stop);
       }
       return undefined;
     },
     done({ uid }) {
-      const version = taken.get(uid);
-      taken.delete(uid);
-      const item = items.get(uid);
-      if (!item) return;
-      if (item.resourceVersion === version) forget(uid);
-      else enqueue(item);
+      if (giveBack(uid)) forget(uid);
     },
     putOff({ uid }, ms) {
-      const version = taken.get(uid);
-      taken.delete(uid);
-      const item = items.get(uid);
-      if (!item) return;
-      if (item.resourceVersion !== version) {
-        enqueue(item);
-        return;
-      }
-      putOff.set(uid, later(clock.now(), ms));
-      bell.ring();
+      const isNudged = taken.get(uid)?.isNudged ?? false;
+      const same = giveBack(uid);
+      if (!same) return;
+      known.set(uid, { ...same, failures: 0 });
+      if (isNudged) enqueue(uid);
+      else again(uid, ms);
+    },
+    failed({ uid }, gapMs) {
+      const same = giveBack(uid);
+      if (!same) return;
+      const failures = same.failures + 1;
+      known.set(uid, { ...same, failures });
+      again(uid, gapMs(failures));
     },
     nudge(group) {
-      for (const uid of [...putOff.keys()]) {
-        const item = items.get(uid);
-        if (item && describe(item).group === group) enqueue(item);
+      for (const uid of byGroup.get(group) ?? []) {
+        const given = taken.get(uid);
+        if (given) taken.set(uid, { ...given, isNudged: true });
+        else if (putOff.has(uid)) enqueue(uid);
       }
     },
     async run(stop) {
       while (!stop.aborted) {
-        const now = clock.now();
-        for (const [uid, at] of [...putOff]) {
-          const item = items.get(uid);
-          if (item && at <= now) enqueue(item);
-        }
+        const now = clock.uptimeMs();
+        for (const [uid, atMs] of putOff) if (atMs <= now) enqueue(uid);
         const { signal, release } = bell.nextRing(stop);
         // Nothing is put off: until something is. Otherwise in ticks, which costs less than a heap.
-        if (putOff.size === 0) await clock.sleepUntil(later(now, 3_600_000), signal);
-        else await clock.sleepUntil(later(now, tickMs), stop);
+        if (putOff.size === 0) await clock.pause(3_600_000, signal);
+        else await clock.pause(tickMs, stop);
         release();
       }
     },

@@ -105,18 +105,19 @@ export function shortFormsAreSafe(namespace: string, clusterDomain: string): boo
   return namespace !== 'svc' && !clusterDomain.split('.').includes(namespace);
 }
 
-/** `10-0-0-7.NS.pod.DOMAIN`, IPv6 with dashes as CoreDNS writes it. */
+/** `10-0-0-7.NS.pod.DOMAIN`. */
 function podDnsNames(pod: Pod, settings: NamingSettings): WantedName[] {
   if (!settings.forms.includes('pod')) return [];
   return pod.ipAddresses.map((address) =>
     dns(
-      `${dashed(address)}.${pod.namespace}.pod.${settings.clusterDomain}`,
+      `${dashedAddress(address)}.${pod.namespace}.pod.${settings.clusterDomain}`,
       'address of the pod (PODSEAL_NAME_FORMS)',
     ),
   );
 }
 
-function dashed(address: string): string {
+/** The first label of a pod's name: `10-0-0-7`, IPv6 as CoreDNS writes it. */
+export function dashedAddress(address: string): string {
   const text = address.replaceAll(/[.:]/g, '-');
   // A label cannot begin or end with a dash, as `::1` and `fd00::` would.
   if (parseIpAddress(address)?.length === 4) return text;

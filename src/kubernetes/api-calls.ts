@@ -1,15 +1,17 @@
-import { createInterface } from 'node:readline';
-import { request as httpsRequest } from 'node:https';
-import { type IncomingMessage } from 'node:http';
+import { type PodsealError } from '../errors.ts';
 import { type ApiEndpoint } from './api-endpoint.ts';
 import { type Attempted, refusalError, unreachable } from './api-error.ts';
 import {
+  collect,
   connectionsTo,
   exchange,
+  headersOf,
   type Incoming,
   type ObserveCall,
+  openStream,
   type Outgoing,
 } from './exchange.ts';
+import { readJsonLines } from './json-lines.ts';
 
 /** One call of the API by a controller. */
 export interface ApiCall {
@@ -36,14 +38,14 @@ export interface ApiCallsOptions {
   /** How many calls may be under way at once; watches come on top. */
   readonly maximumConnections: number;
   readonly observe: ObserveCall;
-  readonly stop: AbortSignal;
 }
 
-/** A page of 500 objects of the largest kind that is listed. */
-const maximumAnswerBytes = 64 * 1024 * 1024;
+/** A page of a list (listing.ts asks for smaller ones when it is larger), or one object. */
+const maximumAnswerBytes = 16 * 1024 * 1024;
 
-export function apiCalls(endpoint: ApiEndpoint, options: ApiCallsOptions): ApiCalls {
-  const { observe, stop } = options;
+export function apiCalls(source: ApiEndpoint, options: ApiCallsOptions): ApiCalls {
+  const { observe } = options;
+  const { endpoint, refresh } = remembered(source);
   const connections = connectionsTo(endpoint, options.maximumConnections);
   const watches = connectionsTo(endpoint, Infinity);
   const outgoing = async (call: ApiCall): Promise<Outgoing> => {
@@ -62,43 +64,71 @@ export function apiCalls(endpoint: ApiEndpoint, options: ApiCallsOptions): ApiCa
   };
   const once = async (call: ApiCall): Promise<Incoming> => {
     try {
-      const agent = await connections();
-      const answer = await exchange(await outgoing(call), agent, maximumAnswerBytes, stop);
+      const answer = await exchange(await outgoing(call), await connections(), maximumAnswerBytes);
       observe(call.method, answer.status);
       return answer;
     } catch (cause) {
       observe(call.method, 0);
+      refresh();
       throw unreachable(endpoint.serverUrl, cause);
     }
   };
   return {
     async call(call) {
       const first = await once(call);
+      if (first.status !== 401) return readAnswer(first, call);
       // The token has just been rotated, perhaps.
-      const answer = first.status === 401 ? await once(call) : first;
-      return readAnswer(answer, call);
+      refresh();
+      return readAnswer(await once(call), call);
     },
-    async watch(call, onLine, until) {
-      const sent = await outgoing(call);
-      const ended = AbortSignal.any([until, stop]);
-      const incoming = await opened(sent, await watches(), ended).catch((cause: unknown) => {
-        if (ended.aborted) return undefined;
-        observe('WATCH', 0);
-        throw unreachable(endpoint.serverUrl, cause);
-      });
-      if (!incoming) return;
-      observe('WATCH', incoming.statusCode ?? 0);
-      if (incoming.statusCode !== 200) return refuse(incoming, call);
+    async watch(call, onLine, stop) {
+      let isAnswered = false;
       try {
-        for await (const line of createInterface({ input: incoming, crlfDelay: Infinity }))
-          if (line !== '') onLine(JSON.parse(line));
+        const incoming = await openStream(await outgoing(call), await watches(), stop);
+        isAnswered = true;
+        const { statusCode: status = 0 } = incoming;
+        observe('WATCH', status);
+        if (status !== 200) {
+          const body = await collect(incoming, maximumAnswerBytes);
+          throw refusalOf({ status, headers: headersOf(incoming), body }, call);
+        }
+        await readJsonLines(incoming, maximumAnswerBytes, onLine);
       } catch (cause) {
-        if (ended.aborted) return;
+        if (stop.aborted) return;
+        if (!isAnswered) observe('WATCH', 0);
+        refresh();
         throw unreachable(endpoint.serverUrl, cause);
       }
-      if (!incoming.complete && !ended.aborted)
-        throw unreachable(endpoint.serverUrl, new Error('the watch broke off'));
     },
+  };
+}
+
+/** Reading token and ca.crt for each call costs a fourth of the call. */
+const rememberMs = 1_000;
+
+/** The endpoint with its credentials read once a second, or after `refresh`. */
+function remembered(source: ApiEndpoint): { endpoint: ApiEndpoint; refresh(): void } {
+  const tls = kept(() => source.tls());
+  const headers = kept(() => source.headers());
+  return {
+    endpoint: { ...source, tls: tls.read, headers: headers.read },
+    refresh() {
+      tls.forget();
+      headers.forget();
+    },
+  };
+}
+
+function kept<T>(read: () => Promise<T>): { read(): Promise<T>; forget(): void } {
+  let last: { readonly value: T; readonly untilMs: number } | undefined;
+  return {
+    async read() {
+      if (last && performance.now() < last.untilMs) return last.value;
+      const value = await read();
+      last = { value, untilMs: performance.now() + rememberMs };
+      return value;
+    },
+    forget: () => (last = undefined),
   };
 }
 
@@ -111,38 +141,15 @@ const contentTypes = {
 } as const;
 
 function readAnswer(answer: Incoming, call: ApiCall): unknown {
-  const text = answer.body.toString('utf8');
-  if (answer.status >= 300) throw refusalError({ ...answer, body: text }, call.attempted);
+  if (answer.status >= 300) throw refusalOf(answer, call);
   try {
-    return JSON.parse(text) as unknown;
+    return JSON.parse(answer.body.toString('utf8')) as unknown;
   } catch {
     // A proxy's page: not an answer of the API server.
     throw refusalError({ ...answer, status: 502, body: undefined }, call.attempted);
   }
 }
 
-function opened(
-  outgoing: Outgoing,
-  agent: Parameters<typeof exchange>[1],
-  stop: AbortSignal,
-): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const { url, method, headers } = outgoing;
-    const request = httpsRequest(url, { method, headers, agent, signal: stop }, (incoming) => {
-      // Broken off later: the reader of its lines hears of it.
-      incoming.on('error', () => undefined);
-      resolve(incoming);
-    });
-    request.on('error', reject);
-    request.setTimeout(0);
-    request.end();
-  });
-}
-
-async function refuse(incoming: IncomingMessage, call: ApiCall): Promise<never> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
-  const body = Buffer.concat(chunks).subarray(0, 65_536).toString('utf8');
-  const headers = incoming.headers as Record<string, string>;
-  throw refusalError({ status: incoming.statusCode ?? 0, body, headers }, call.attempted);
+function refusalOf(answer: Incoming, call: ApiCall): PodsealError {
+  return refusalError({ ...answer, body: answer.body.toString('utf8') }, call.attempted);
 }

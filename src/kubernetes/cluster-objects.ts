@@ -137,26 +137,17 @@ export function serviceRangesOf(object: Json): ServiceRanges {
   };
 }
 
-/** Nothing, for ever, where the API server does not serve the kind. */
+/** Nothing where the API server does not serve the kind; asked again with each periodic list, as it may have been upgraded. */
 function whereServed<T>(listing: Listing<T>): Listing<T> {
-  const notServed = '0';
   return {
-    what: listing.what,
+    ...listing,
     async list(page) {
       try {
         return await listing.list(page);
       } catch (error) {
         if (!(error instanceof PodsealError) || error.code !== 'API_NOT_FOUND') throw error;
-        return { items: [], resourceVersion: notServed, next: undefined };
+        return { items: [], resourceVersion: undefined, next: undefined };
       }
-    },
-    watch(from, onChange, stop) {
-      if (from !== notServed) return listing.watch(from, onChange, stop);
-      // Until it is time to list anew: the API server may have been upgraded.
-      return new Promise((resolve) => {
-        if (stop.aborted) resolve();
-        else stop.addEventListener('abort', () => resolve(), { once: true });
-      });
     },
   };
 }

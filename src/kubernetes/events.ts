@@ -17,7 +17,9 @@ export function apiEvents(
   return async (pod, event) => {
     const namespace = encodeURIComponent(pod.namespace);
     const all = `/api/v1/namespaces/${namespace}/events`;
-    const name = `${pod.name.slice(0, 200)}.${sha256Hex(`${pod.uid} ${event.reason}`).slice(0, 16)}`;
+    // A name that was cut must not end in what no label may end in.
+    const start = pod.name.slice(0, 200).replace(/[-.]+$/, '');
+    const name = `${start}.${sha256Hex(`${pod.uid} ${event.reason}`).slice(0, 16)}`;
     const attempted = (verb: string) => ({
       verb,
       resource: 'events',

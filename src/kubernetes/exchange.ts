@@ -1,4 +1,4 @@
-import { type IncomingMessage } from 'node:http';
+import { type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { type ApiEndpoint } from './api-endpoint.ts';
 
@@ -21,6 +21,8 @@ export type ObserveCall = (method: string, status: number) => void;
 
 /** Whole call, connecting included. An API server under load answers in a second or says 429. */
 const timeLimitMs = 10_000;
+/** The API server closes connections that idle for longer; a call that meets the close would fail. */
+const idleMs = 60_000;
 
 /**
  * Keep-alive connections to the API server, made anew only when the TLS material changes: each secure
@@ -31,8 +33,9 @@ export function connectionsTo(endpoint: ApiEndpoint, maxSockets: number): () => 
   return async () => {
     const { key, material } = await endpoint.tls();
     if (made?.key === key) return made.agent;
-    made?.agent.destroy();
-    const agent = new Agent({ ...material, keepAlive: true, maxSockets, timeout: 60_000 });
+    // What is under way ends in peace; connections that wait for work end now, the others after idling.
+    for (const socket of Object.values(made?.agent.freeSockets ?? {}).flat()) socket?.destroy();
+    const agent = new Agent({ ...material, keepAlive: true, maxSockets, timeout: idleMs });
     made = { key, agent };
     return agent;
   };
@@ -43,25 +46,21 @@ export function exchange(
   outgoing: Outgoing,
   agent: Agent,
   maximumBytes: number,
-  stop: AbortSignal,
+  stop?: AbortSignal,
 ): Promise<Incoming> {
   return new Promise((resolve, reject) => {
-    const { url, method, headers } = outgoing;
-    const request = httpsRequest(url, { method, headers, agent }, (incoming) => {
+    const request = requestOf(outgoing, agent);
+    request.on('response', (incoming) => {
       collect(incoming, maximumBytes).then((body) => {
         settle();
-        const answered = incoming.headers as Record<string, string>;
-        resolve({ status: incoming.statusCode ?? 0, headers: answered, body });
+        resolve({ status: incoming.statusCode ?? 0, headers: headersOf(incoming), body });
       }, fail);
     });
-    const timer = setTimeout(
-      () => fail(new Error(`no answer within ${timeLimitMs / 1000} s`)),
-      timeLimitMs,
-    );
+    const timer = setTimeout(() => fail(tooLate()), timeLimitMs);
     const onStop = (): void => fail(new Error('stopped'));
     const settle = (): void => {
       clearTimeout(timer);
-      stop.removeEventListener('abort', onStop);
+      stop?.removeEventListener('abort', onStop);
     };
     function fail(error: Error): void {
       settle();
@@ -69,19 +68,65 @@ export function exchange(
       reject(error);
     }
     request.on('error', fail);
-    stop.addEventListener('abort', onStop, { once: true });
-    if (stop.aborted) onStop();
+    stop?.addEventListener('abort', onStop, { once: true });
+    if (stop?.aborted) onStop();
     else request.end(outgoing.body);
   });
 }
 
-async function collect(incoming: IncomingMessage, maximumBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maximumBytes) throw new Error(`the answer is larger than ${maximumBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+/** Begins a call whose answer goes on until `stop`; resolves when its head is there, and rejects like `exchange`. */
+export function openStream(
+  outgoing: Outgoing,
+  agent: Agent,
+  stop: AbortSignal,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = requestOf(outgoing, agent, stop);
+    const timer = setTimeout(() => request.destroy(tooLate()), timeLimitMs);
+    request.on('error', (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    request.on('response', (incoming) => {
+      clearTimeout(timer);
+      // Broken off before somebody reads: the reader hears of it by its end.
+      incoming.on('error', () => undefined);
+      resolve(incoming);
+    });
+    // It may be silent for longer than an idle connection.
+    request.setTimeout(0);
+    request.end(outgoing.body);
+  });
+}
+
+function requestOf(outgoing: Outgoing, agent: Agent, signal?: AbortSignal): ClientRequest {
+  const { url, method, headers, body } = outgoing;
+  // Without its length node:http sends the body of a DELETE after the end of the request.
+  const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+  const options = { method, headers: { ...headers, ...length }, agent };
+  return httpsRequest(url, signal ? { ...options, signal } : options);
+}
+
+export function headersOf(incoming: IncomingMessage): Readonly<Record<string, string>> {
+  return incoming.headers as Record<string, string>;
+}
+
+/** The whole body, at most `maximumBytes` of it. */
+export function collect(incoming: IncomingMessage, maximumBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    incoming.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      chunks.push(chunk);
+      if (length > maximumBytes)
+        incoming.destroy(new Error(`the answer is larger than ${maximumBytes} bytes`));
+    });
+    incoming.on('error', reject);
+    incoming.on('end', () => resolve(Buffer.concat(chunks)));
+  });
+}
+
+function tooLate(): Error {
+  return new Error(`no answer within ${timeLimitMs / 1000} s`);
 }

@@ -72,13 +72,18 @@ export function apiLeases(
 
 function readLease(object: Json): Lease {
   const spec = objectOf(object['spec']);
-  const { leaseTransitions } = spec;
+  const { leaseTransitions, leaseDurationSeconds } = spec;
   return {
     holder: textOf(spec['holderIdentity']),
+    durationMs: numberOf(leaseDurationSeconds) * 1000,
     resourceVersion: needed(
       objectOf(object['metadata'])['resourceVersion'],
       'metadata.resourceVersion',
     ),
-    transitions: typeof leaseTransitions === 'number' ? leaseTransitions : 0,
+    transitions: numberOf(leaseTransitions),
   };
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === 'number' ? value : 0;
 }

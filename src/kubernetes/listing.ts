@@ -1,7 +1,7 @@
 import { type Change, type Listing, type Page } from '../controller/list-watch.ts';
 import { PodsealError } from '../errors.ts';
 import { type ApiCalls } from './api-calls.ts';
-import { refusalError } from './api-error.ts';
+import { type Refusal, refusalError } from './api-error.ts';
 import { type Json, listOf, needed, objectOf, textOf } from './json.ts';
 
 export interface ListingOptions<T> {
@@ -19,7 +19,7 @@ export interface ListingOptions<T> {
 }
 
 /** Objects a page: a list must not stand in memory whole, nor in etcd's answer. */
-const pageSize = 500;
+const usualPageSize = 500;
 
 /** A kind of object as list and watch calls; only what `read` keeps of each object stays in memory. */
 export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listing<T> {
@@ -34,6 +34,7 @@ export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listi
   });
   const query = (parameters: Readonly<Record<string, string>>): string =>
     `${path}?${new URLSearchParams({ ...selector, ...parameters }).toString()}`;
+  let pageSize = usualPageSize;
   return {
     what,
     async list(page): Promise<Page<T>> {
@@ -41,9 +42,13 @@ export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listi
         limit: String(pageSize),
         ...(page === undefined ? {} : { continue: page }),
       };
+      // A page that does not come through, too large or too slow, is asked for smaller, then larger again.
+      const size = pageSize;
+      pageSize = Math.max(1, Math.floor(size / 4));
       const answer = objectOf(
         await calls.call({ method: 'GET', path: query(parameters), attempted: attempted('list') }),
       );
+      pageSize = Math.min(usualPageSize, size * 2);
       const metadata = objectOf(answer['metadata']);
       return {
         items: listOf(answer['items']).flatMap((item) => {
@@ -64,8 +69,7 @@ export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listi
       await calls.watch(
         call,
         (line) => {
-          const change = readChange(objectOf(line), read, call.attempted);
-          if (change) onChange(change);
+          onChange(readChange(objectOf(line), read, call.attempted));
         },
         stop,
       );
@@ -77,25 +81,24 @@ function readChange<T>(
   line: Json,
   read: (object: Json) => T | undefined,
   attempted: Parameters<typeof refusalError>[1],
-): Change<T> | undefined {
+): Change<T> {
   const object = objectOf(line['object']);
-  const resourceVersion = textOf(objectOf(object['metadata'])['resourceVersion']) ?? '';
+  const version = (): string =>
+    needed(objectOf(object['metadata'])['resourceVersion'], 'metadata.resourceVersion');
   switch (line['type']) {
     case 'ADDED':
     case 'MODIFIED':
     case 'DELETED': {
       const item = read(object);
+      const resourceVersion = version();
       if (item === undefined) return { kind: 'bookmark', resourceVersion };
       return { kind: line['type'] === 'DELETED' ? 'gone' : 'present', item, resourceVersion };
     }
     case 'BOOKMARK':
-      return { kind: 'bookmark', resourceVersion };
+      return { kind: 'bookmark', resourceVersion: version() };
     case 'ERROR':
       // A Status: 410 when what we resume from is forgotten.
-      throw refusalError(
-        { status: Number(object['code'] ?? 500), body: object, headers: {} },
-        attempted,
-      );
+      throw refusalError(statusOf(object), attempted);
     default:
       throw new PodsealError(
         'API_UNREACHABLE',
@@ -103,4 +106,16 @@ function readChange<T>(
         { hint: 'Is there a proxy between this program and the API server?' },
       );
   }
+}
+
+/** A Status in a watch, as if it had come as an answer. */
+function statusOf(object: Json): Refusal {
+  const { code, details } = object;
+  const { retryAfterSeconds } = objectOf(details);
+  const retryAfter = typeof retryAfterSeconds === 'number' ? String(retryAfterSeconds) : undefined;
+  return {
+    status: typeof code === 'number' ? code : 500,
+    body: object,
+    headers: { 'retry-after': retryAfter },
+  };
 }

@@ -15,6 +15,15 @@ export const systemClock: Clock = {
       await slice(Math.min(left, sliceMs), wake);
     }
   },
+  uptimeMs: () => performance.now(),
+  async pause(ms, wake) {
+    for (const end = performance.now() + ms; ;) {
+      const left = end - performance.now();
+      if (left <= 0 || wake.aborted) return;
+      // Whole milliseconds, rounded up: the timer rounds down, and would fire too early.
+      await slice(Math.min(Math.ceil(left), sliceMs), wake);
+    }
+  },
 };
 
 function slice(ms: number, wake: AbortSignal): Promise<void> {

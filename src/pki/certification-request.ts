@@ -14,6 +14,7 @@ import {
 } from './extensions.ts';
 import { type KeyPair } from './key-pair.ts';
 import { distinguishedName, readDistinguishedName } from './distinguished-name.ts';
+import { encodePem } from './pem.ts';
 import { signatureIdentifier, signDer, verifyDer } from './signature.ts';
 
 const extensionRequest = '1.2.840.113549.1.9.14';
@@ -71,7 +72,7 @@ export interface CertificationRequest {
 }
 
 /** More than any honest request needs: 250 names of 253 characters fit. */
-const maximumBytes = 96 * 1024;
+export const maximumBytes = 96 * 1024;
 
 /**
  * Reads a DER certification request and verifies its signature over the very bytes received.
@@ -97,13 +98,17 @@ export function parseCertificationRequest(bytes: Buffer): CertificationRequest {
   if (!der.integerOf(version, 'version').equals(Buffer.of(0)))
     throw new Error('its version is not 0');
   const publicKeyDer = der.encodeDer(publicKeyInfo);
-  const publicKey = createPublicKey({ key: publicKeyDer, format: 'der', type: 'spki' });
+  const publicKey = readPublicKey(publicKeyDer);
   const bits = der.bitsOf(signature, 'signature');
   const isSigned =
     bits.unusedBits === 0 &&
     // decodeDer has proved that encoding again gives the received bytes.
     verifyDer(der.encodeDer(info), { algorithm, bytes: bits.bytes }, publicKey);
-  if (!isSigned) throw new Error('its signature does not verify with its own public key');
+  if (!isSigned)
+    throw new Error(
+      'its signature does not verify with its own public key; accepted are ECDSA and ' +
+        'RSA PKCS#1 v1.5 with SHA-256, 384 or 512, and Ed25519',
+    );
   const extensions = requestedExtensions(attributes);
   return {
     commonName: readDistinguishedName(subject),
@@ -112,6 +117,16 @@ export function parseCertificationRequest(bytes: Buffer): CertificationRequest {
     publicKey,
     publicKeyDer,
   };
+}
+
+function readPublicKey(publicKeyDer: Buffer): KeyObject {
+  try {
+    // As text: of an object Node finds out by exceptions whether it is a key, which costs more than to read one.
+    return createPublicKey(encodePem('PUBLIC KEY', publicKeyDer));
+  } catch {
+    // OpenSSL's own text tells nobody anything.
+    throw new Error('its public key cannot be read');
+  }
 }
 
 function requestedExtensions(attributes: der.Der | undefined): Extension[] {

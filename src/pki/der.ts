@@ -1,29 +1,49 @@
-import forge from 'node-forge';
+import {
+  classMask,
+  constructed,
+  contextual,
+  decodeElement,
+  element,
+  type Element,
+  encodedElement,
+  encodeElement,
+  numberMask,
+  universal,
+} from './der-element.ts';
 
-const { asn1 } = forge;
-
-/**
- * DER (X.690) on top of forge's codec: builders for what we write, and a strict reader. forge keeps
- * bytes in binary (latin1) strings; that stays inside this file.
- */
-export type Der = forge.asn1.Asn1;
-
-const binary = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
-const universal = asn1.Class.UNIVERSAL;
-const contextual = asn1.Class.CONTEXT_SPECIFIC;
+/** DER (X.690): builders for what we write, and readers of single values. The bytes: der-element.ts. */
+export type Der = Element;
 
 export function sequence(...items: readonly Der[]): Der {
-  return asn1.create(universal, asn1.Type.SEQUENCE, true, [...items]);
+  return element(universal.sequence, items);
 }
 
 /** A SET OF in DER order (X.690 11.6: members sorted by their encoding). */
 export function setOf(...items: readonly Der[]): Der {
+  if (items.length < 2) return element(universal.set, items);
   const sorted = [...items].sort((a, b) => Buffer.compare(encodeDer(a), encodeDer(b)));
-  return asn1.create(universal, asn1.Type.SET, true, sorted);
+  return element(universal.set, sorted);
 }
 
+/** The few that we write are written over and over. */
+const knownOids = new Map<string, Der>();
+
 export function oid(dotted: string): Der {
-  return asn1.create(universal, asn1.Type.OID, false, asn1.oidToDer(dotted).getBytes());
+  const known = knownOids.get(dotted);
+  if (known) return known;
+  const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number);
+  const arcs = [first * 40 + second, ...rest];
+  const made = element(universal.oid, Uint8Array.from(arcs.flatMap(arcBytes)));
+  knownOids.set(dotted, made);
+  return made;
+}
+
+/** Base 128, the highest bit of every byte but the last is set. */
+function arcBytes(arc: number): number[] {
+  const bytes = [arc % 128];
+  for (let rest = Math.floor(arc / 128); rest > 0; rest = Math.floor(rest / 128))
+    bytes.unshift((rest % 128) | 0x80);
+  return bytes;
 }
 
 /** A non-negative integer from big-endian bytes. */
@@ -31,146 +51,164 @@ export function integer(bytes: Uint8Array): Der {
   const first = bytes.findIndex((byte) => byte !== 0);
   const short = first < 0 ? Uint8Array.of(0) : bytes.subarray(first);
   const padded = (short[0] ?? 0) >= 0x80 ? Uint8Array.of(0, ...short) : short;
-  return asn1.create(universal, asn1.Type.INTEGER, false, binary(padded));
+  return element(universal.integer, padded);
 }
 
 export function boolean(value: boolean): Der {
-  return asn1.create(universal, asn1.Type.BOOLEAN, false, value ? '\xff' : '\x00');
+  return element(universal.boolean, Uint8Array.of(value ? 0xff : 0x00));
 }
 
 export function nothing(): Der {
-  return asn1.create(universal, asn1.Type.NULL, false, '');
+  return element(universal.null, new Uint8Array(0));
 }
 
 export function octetString(bytes: Uint8Array): Der {
-  return asn1.create(universal, asn1.Type.OCTETSTRING, false, binary(bytes));
+  return element(universal.octetString, bytes);
 }
 
 /** A BIT STRING of whole bytes, or with `unusedBits` at its end. */
 export function bitString(bytes: Uint8Array, unusedBits = 0): Der {
-  const content = binary(Uint8Array.of(unusedBits, ...bytes));
-  return asn1.create(universal, asn1.Type.BITSTRING, false, content);
+  const content = Buffer.allocUnsafe(bytes.length + 1);
+  content[0] = unusedBits;
+  content.set(bytes, 1);
+  return element(universal.bitString, content);
 }
 
 export function utf8String(text: string): Der {
-  return asn1.create(universal, asn1.Type.UTF8, false, forge.util.encodeUtf8(text));
+  return element(universal.utf8String, Buffer.from(text, 'utf8'));
+}
+
+/** UTF-16 in big-endian order, as PKCS#12 wants its names. */
+export function bmpString(text: string): Der {
+  return element(universal.bmpString, Buffer.from(text, 'utf16le').swap16());
 }
 
 /** UTCTime until 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5). Sub-seconds are dropped. */
 export function time(date: Date): Der {
+  // 2026-06-01T12:00:00.000Z
+  const iso = date.toISOString();
+  const [year, month, day] = [iso.slice(0, 4), iso.slice(5, 7), iso.slice(8, 10)];
+  const rest = `${month}${day}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
   return date.getUTCFullYear() < 2050
-    ? asn1.create(universal, asn1.Type.UTCTIME, false, asn1.dateToUtcTime(date))
-    : asn1.create(universal, asn1.Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date));
-}
-
-/** forge keeps the number of a context tag where universal types stand. */
-function tagType(tag: number): forge.asn1.Type {
-  // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- the published types have one field for both
-  return tag;
+    ? element(universal.utcTime, Buffer.from(year.slice(2) + rest, 'latin1'))
+    : element(universal.generalizedTime, Buffer.from(year + rest, 'latin1'));
 }
 
 /** `[tag] EXPLICIT`: the items inside a constructed context tag. */
 export function tagged(tag: number, ...items: readonly Der[]): Der {
-  return asn1.create(contextual, tagType(tag), true, [...items]);
+  return element(contextual | constructed | tag, items);
 }
 
 /** `[tag] IMPLICIT` of a primitive value. */
 export function taggedBytes(tag: number, bytes: Uint8Array): Der {
-  return asn1.create(contextual, tagType(tag), false, binary(bytes));
+  return element(contextual | tag, bytes);
+}
+
+/** What `encodeDer` returned before, to be written into something else as it is. */
+export function encoded(encoding: Buffer): Der {
+  return encodedElement(encoding);
 }
 
 export function encodeDer(node: Der): Buffer {
-  return Buffer.from(asn1.toDer(node).getBytes(), 'latin1');
+  return encodeElement(node);
 }
 
 /**
- * Strict DER to the last byte: what was read, written again, must be the input. Throws an Error
- * otherwise. Callers cap the size of foreign input before (a megabyte of NULLs costs 126 ms).
+ * Strict DER to the last byte: what was read, written again, is the input. Throws an Error otherwise.
+ * Callers cap the size of foreign input before.
  */
 export function decodeDer(bytes: Uint8Array): Der {
-  const node = asn1.fromDer(forge.util.createBuffer(binary(bytes)), {
-    strict: true,
-    parseAllBytes: true,
-    decodeBitStrings: false,
-    // The published types know only the older boolean form of this argument.
-  } as unknown as boolean);
-  if (!encodeDer(node).equals(bytes)) throw new Error('it is not in DER');
-  return node;
+  return decodeElement(bytes);
 }
 
 /** The members of a constructed node of this kind; throws an Error naming `what` otherwise. */
-export function membersOf(node: Der | undefined, kind: 'sequence' | 'set', what: string): Der[] {
-  const type = kind === 'sequence' ? asn1.Type.SEQUENCE : asn1.Type.SET;
-  if (node?.tagClass !== universal || node.type !== type || !Array.isArray(node.value))
+export function membersOf(
+  node: Der | undefined,
+  kind: 'sequence' | 'set',
+  what: string,
+): readonly Der[] {
+  if (node?.identifier !== universal[kind] || Buffer.isBuffer(node.content))
     throw new Error(`${what} is not a ${kind.toUpperCase()}`);
-  return node.value;
+  return node.content;
 }
 
 /** The members of `[tag]`, constructed. */
-export function taggedMembers(node: Der | undefined, tag: number, what: string): Der[] {
-  if (!isTagged(node, tag) || !Array.isArray(node.value))
+export function taggedMembers(node: Der | undefined, tag: number, what: string): readonly Der[] {
+  if (!isTagged(node, tag) || Buffer.isBuffer(node.content))
     throw new Error(`${what} is not [${tag}]`);
-  return node.value;
+  return node.content;
 }
 
 export function isTagged(node: Der | undefined, tag: number): node is Der {
-  return node?.tagClass === contextual && (node.type as number) === tag;
+  return node !== undefined && tagOf(node) === tag;
 }
 
 /** The number of a context tag, or undefined for another class. */
 export function tagOf(node: Der): number | undefined {
-  return node.tagClass === contextual ? node.type : undefined;
+  return (node.identifier & classMask) === contextual ? node.identifier & numberMask : undefined;
 }
 
-function primitive(node: Der | undefined, type: forge.asn1.Type, what: string): Buffer {
-  if (node?.tagClass !== universal || node.type !== type || typeof node.value !== 'string')
+function primitive(node: Der | undefined, identifier: number, what: string): Buffer {
+  if (node?.identifier !== identifier || !Buffer.isBuffer(node.content))
     throw new Error(`${what} has another type`);
-  return Buffer.from(node.value, 'latin1');
+  return node.content;
 }
 
 export function oidOf(node: Der | undefined, what: string): string {
-  const bytes = primitive(node, asn1.Type.OID, what);
-  const dotted = asn1.derToOid(bytes.toString('latin1'));
-  // The codec reads padded arcs that DER forbids (X.690 8.19.2).
-  if (asn1.oidToDer(dotted).getBytes() !== bytes.toString('latin1'))
-    throw new Error(`${what} is not in DER`);
-  return dotted;
+  const content = primitive(node, universal.oid, what);
+  const arcs: number[] = [];
+  let arc = 0;
+  for (const byte of content) {
+    arc = arc * 128 + (byte & 0x7f);
+    if (arc > Number.MAX_SAFE_INTEGER) throw new Error(`${what} is too large`);
+    if (byte >= 0x80) continue;
+    const top = arcs.length === 0 ? Math.min(2, Math.floor(arc / 40)) : undefined;
+    if (top === undefined) arcs.push(arc);
+    else arcs.push(top, arc - top * 40);
+    arc = 0;
+  }
+  return arcs.join('.');
 }
 
 export function octetsOf(node: Der | undefined, what: string): Buffer {
-  return primitive(node, asn1.Type.OCTETSTRING, what);
+  return primitive(node, universal.octetString, what);
 }
 
 export function integerOf(node: Der | undefined, what: string): Buffer {
-  return primitive(node, asn1.Type.INTEGER, what);
+  return primitive(node, universal.integer, what);
 }
 
 export function booleanOf(node: Der | undefined, what: string): boolean {
-  const bytes = primitive(node, asn1.Type.BOOLEAN, what);
-  if (bytes.length !== 1 || (bytes[0] !== 0 && bytes[0] !== 0xff))
-    throw new Error(`${what} is not in DER`);
-  return bytes[0] === 0xff;
+  return primitive(node, universal.boolean, what)[0] === 0xff;
 }
 
 /** The bytes of a BIT STRING and how many bits at its end are unused. */
 export function bitsOf(node: Der | undefined, what: string): { bytes: Buffer; unusedBits: number } {
-  const content = primitive(node, asn1.Type.BITSTRING, what);
+  const content = primitive(node, universal.bitString, what);
   return { bytes: content.subarray(1), unusedBits: content[0] ?? 0 };
 }
 
 /** The text of a UTF8String, PrintableString or IA5String. */
 export function textOf(node: Der | undefined, what: string): string {
-  const kinds = [asn1.Type.UTF8, asn1.Type.PRINTABLESTRING, asn1.Type.IA5STRING];
-  const type = kinds.find((each) => each === node?.type) ?? asn1.Type.UTF8;
-  return primitive(node, type, what).toString('utf8');
+  const kinds = [universal.printableString, universal.ia5String];
+  const identifier = kinds.find((each) => each === node?.identifier) ?? universal.utf8String;
+  const content = primitive(node, identifier, what);
+  const text = content.toString('utf8');
+  // The other two kinds are of ASCII.
+  const isText =
+    identifier === universal.utf8String
+      ? Buffer.from(text, 'utf8').equals(content)
+      : content.every((byte) => byte < 0x80);
+  if (!isText) throw new Error(`${what} is no text`);
+  return text;
 }
 
 /** The content bytes of a primitive context-tagged value. */
 export function taggedContent(node: Der, what: string): Buffer {
-  if (typeof node.value !== 'string') throw new Error(`${what} is not primitive`);
-  return Buffer.from(node.value, 'latin1');
+  if (!Buffer.isBuffer(node.content)) throw new Error(`${what} is not primitive`);
+  return node.content;
 }
 
 export function isBoolean(node: Der | undefined): boolean {
-  return node?.tagClass === universal && node.type === asn1.Type.BOOLEAN;
+  return node?.identifier === universal.boolean;
 }

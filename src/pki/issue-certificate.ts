@@ -17,35 +17,40 @@ export interface CertificateTemplate {
   readonly extensions: readonly Extension[];
 }
 
-/** Who signs: a CA, or for a root the template's own name and key. */
+/** Who signs: a CA, or for a root the template's own name and key. What is the same in each certificate is encoded once. */
 export interface CertificateIssuer {
-  /** Name, DER. */
-  readonly subject: Buffer;
-  readonly keyIdentifier: Buffer;
+  readonly subject: der.Der;
+  readonly authorityKeyIdentifier: der.Der;
   readonly privateKey: KeyObject;
 }
 
 /** A signed X.509 v3 certificate (RFC 5280 4.1), DER. */
 export function issueCertificate(template: CertificateTemplate, issuer: CertificateIssuer): Buffer {
   const identifier = signatureIdentifier(issuer.privateKey);
-  const extensions = [
-    ...template.extensions,
-    subjectKeyIdentifierOf(template.publicKeyDer),
-    authorityKeyIdentifierOf(issuer.keyIdentifier),
-  ];
-  const tbs = der.sequence(
-    der.tagged(0, der.integer(Uint8Array.of(2))),
-    der.integer(template.serial),
-    identifier,
-    der.decodeDer(issuer.subject),
-    der.sequence(der.time(template.validity.notBefore), der.time(template.validity.notAfter)),
-    distinguishedName(template.commonName),
-    der.decodeDer(template.publicKeyDer),
-    der.tagged(3, der.sequence(...extensions.map(encodeExtension))),
+  const tbs = der.encodeDer(
+    der.sequence(
+      version3,
+      der.integer(template.serial),
+      identifier,
+      issuer.subject,
+      der.sequence(der.time(template.validity.notBefore), der.time(template.validity.notAfter)),
+      distinguishedName(template.commonName),
+      der.decodeDer(template.publicKeyDer),
+      der.tagged(
+        3,
+        der.sequence(
+          ...template.extensions.map(encodeExtension),
+          encodeExtension(subjectKeyIdentifierOf(template.publicKeyDer)),
+          issuer.authorityKeyIdentifier,
+        ),
+      ),
+    ),
   );
-  const signature = signDer(der.encodeDer(tbs), issuer.privateKey);
-  return der.encodeDer(der.sequence(tbs, identifier, der.bitString(signature)));
+  const signature = signDer(tbs, issuer.privateKey);
+  return der.encodeDer(der.sequence(der.encoded(tbs), identifier, der.bitString(signature)));
 }
+
+const version3 = der.tagged(0, der.integer(Uint8Array.of(2)));
 
 /** A self-signed root's issuer: itself. */
 export function selfIssuer(
@@ -53,8 +58,8 @@ export function selfIssuer(
   privateKey: KeyObject,
 ): CertificateIssuer {
   return {
-    subject: der.encodeDer(distinguishedName(template.commonName)),
-    keyIdentifier: keyIdentifierOf(template.publicKeyDer),
+    subject: distinguishedName(template.commonName),
+    authorityKeyIdentifier: authorityKeyIdentifierOf(keyIdentifierOf(template.publicKeyDer)),
     privateKey,
   };
 }
@@ -65,9 +70,10 @@ export function issuerFrom(ca: Certificate, privateKeyPem: string): CertificateI
   const fields = der.membersOf(tbs, 'sequence', 'TBSCertificate');
   const subject = fields[5];
   if (!subject) throw new Error('the CA certificate has no subject');
+  const keyIdentifier = keyIdentifierIn(fields) ?? keyIdentifierOf(ca.publicKeyDer);
   return {
-    subject: der.encodeDer(subject),
-    keyIdentifier: keyIdentifierIn(fields) ?? keyIdentifierOf(ca.publicKeyDer),
+    subject,
+    authorityKeyIdentifier: authorityKeyIdentifierOf(keyIdentifier),
     privateKey: createPrivateKey(privateKeyPem),
   };
 }
@@ -105,10 +111,12 @@ function subjectKeyIdentifierOf(publicKeyDer: Buffer): Extension {
   };
 }
 
-function authorityKeyIdentifierOf(keyIdentifier: Buffer): Extension {
-  return {
+function authorityKeyIdentifierOf(keyIdentifier: Buffer): der.Der {
+  const value = der.encodeDer(der.sequence(der.taggedBytes(0, keyIdentifier)));
+  const extension = encodeExtension({
     oid: extensionOids.authorityKeyIdentifier,
     critical: false,
-    value: der.encodeDer(der.sequence(der.taggedBytes(0, keyIdentifier))),
-  };
+    value,
+  });
+  return der.encoded(der.encodeDer(extension));
 }

@@ -2,7 +2,6 @@ import { createCipheriv, createHash, createHmac, pbkdf2Sync, randomBytes } from 
 import { type Certificate } from './certificate.ts';
 import * as der from './der.ts';
 import { keyPairFromPem } from './key-pair.ts';
-import forge from 'node-forge';
 
 /**
  * PKCS#12 stores (RFC 7292) that Java and .NET read, in today's algorithms: PBES2 with PBKDF2 and
@@ -59,12 +58,7 @@ function attribute(type: string, value: der.Der): der.Der {
 }
 
 function friendlyName(name: string): der.Der {
-  // forge turns the text into UTF-16 itself when it writes a BMPString.
-  const { asn1 } = forge;
-  return attribute(
-    oids.friendlyName,
-    asn1.create(asn1.Class.UNIVERSAL, asn1.Type.BMPSTRING, false, name),
-  );
+  return attribute(oids.friendlyName, der.bmpString(name));
 }
 
 function certBag(certificate: Certificate, attributes: readonly der.Der[]): der.Der {

@@ -33,15 +33,27 @@ const acceptedKeys =
  * proved that a point of P-256 or P-384 lies on its curve.
  */
 export function publicKeyProblem(publicKey: KeyObject, publicKeyDer: Buffer): string | undefined {
-  // By its bytes: to ask OpenSSL for the curve costs a hundred times more, and it forgives other encodings.
-  const encoding = curveEncodings.find(
-    ({ start, lengthBytes }) =>
-      publicKeyDer.length === lengthBytes && publicKeyDer.subarray(0, start.length).equals(start),
-  );
+  const encoding = curveEncodingOf(publicKeyDer);
   const seen = encoding
     ? encoding.algorithm === 'ED25519' && ed25519Flaw(publicKeyDer.subarray(encoding.start.length))
     : otherFlaw(publicKey, publicKeyDer);
   return seen ? `its key is ${seen}; accepted are ${acceptedKeys}` : undefined;
+}
+
+/** By its bytes: to ask OpenSSL for the curve costs a hundred times more, and it forgives other encodings. */
+function curveEncodingOf(publicKeyDer: Buffer): (typeof curveEncodings)[number] | undefined {
+  return curveEncodings.find(
+    ({ start, lengthBytes }) =>
+      publicKeyDer.length === lengthBytes && publicKeyDer.subarray(0, start.length).equals(start),
+  );
+}
+
+/** The algorithm of a key with which `publicKeyProblem` finds nothing wrong. */
+export function acceptedAlgorithm(
+  publicKey: KeyObject,
+  publicKeyDer: Buffer,
+): KeyAlgorithm | undefined {
+  return curveEncodingOf(publicKeyDer)?.algorithm ?? keyAlgorithmOf(publicKey);
 }
 
 /** The algorithm that a public key's kind and size stand for; undefined for kinds and sizes that nobody is given. */

@@ -1,27 +1,43 @@
 import { createHash, sign, verify, type KeyObject } from 'node:crypto';
-import { encodeDer, nothing, oid, sequence, type Der } from './der.ts';
+import { decodeDer, encodeDer, nothing, oid, sequence, type Der } from './der.ts';
 
 interface SignatureAlgorithm {
-  readonly oid: string;
-  /** RSA's AlgorithmIdentifier has a NULL (RFC 4055), ECDSA's and Ed25519's none (RFC 5758, 8410). */
-  readonly hasNull: boolean;
-  readonly hash: string | null;
   readonly keyType: string;
+  readonly hash: string | null;
+  /** AlgorithmIdentifier, as it was encoded once for all. */
+  readonly identifier: Der;
+  readonly encoding: Buffer;
+}
+
+/** RSA's identifier has a NULL (RFC 4055), ECDSA's and Ed25519's none (RFC 5758, 8410). */
+function algorithm(keyType: 'ec' | 'ed25519' | 'rsa', dotted: string, hash: string | null) {
+  const parameters = keyType === 'rsa' ? [nothing()] : [];
+  const encoding = encodeDer(sequence(oid(dotted), ...parameters));
+  return { keyType, hash, identifier: decodeDer(encoding), encoding };
 }
 
 /** What we sign with and accept: RFC 4055, 5758, 8410. SHA-1 and RSA-PSS are left out on purpose. */
 const signatureAlgorithms: readonly SignatureAlgorithm[] = [
-  { oid: '1.2.840.10045.4.3.2', hasNull: false, hash: 'sha256', keyType: 'ec' },
-  { oid: '1.2.840.10045.4.3.3', hasNull: false, hash: 'sha384', keyType: 'ec' },
-  { oid: '1.2.840.10045.4.3.4', hasNull: false, hash: 'sha512', keyType: 'ec' },
-  { oid: '1.3.101.112', hasNull: false, hash: null, keyType: 'ed25519' },
-  { oid: '1.2.840.113549.1.1.11', hasNull: true, hash: 'sha256', keyType: 'rsa' },
-  { oid: '1.2.840.113549.1.1.12', hasNull: true, hash: 'sha384', keyType: 'rsa' },
-  { oid: '1.2.840.113549.1.1.13', hasNull: true, hash: 'sha512', keyType: 'rsa' },
+  algorithm('ec', '1.2.840.10045.4.3.2', 'sha256'),
+  algorithm('ec', '1.2.840.10045.4.3.3', 'sha384'),
+  algorithm('ec', '1.2.840.10045.4.3.4', 'sha512'),
+  algorithm('ed25519', '1.3.101.112', null),
+  algorithm('rsa', '1.2.840.113549.1.1.11', 'sha256'),
+  algorithm('rsa', '1.2.840.113549.1.1.12', 'sha384'),
+  algorithm('rsa', '1.2.840.113549.1.1.13', 'sha512'),
 ];
 
-/** The algorithm to sign with: the hash as strong as the curve (RFC 5656's pairing). */
+/** By key: to ask OpenSSL for the curve costs as much as to sign. */
+const chosen = new WeakMap<KeyObject, SignatureAlgorithm>();
+
 function algorithmFor(key: KeyObject): SignatureAlgorithm {
+  const algorithm = chosen.get(key) ?? chooseAlgorithm(key);
+  chosen.set(key, algorithm);
+  return algorithm;
+}
+
+/** The algorithm to sign with: the hash as strong as the curve (RFC 5656's pairing). */
+function chooseAlgorithm(key: KeyObject): SignatureAlgorithm {
   const hash = key.asymmetricKeyDetails?.namedCurve === 'secp384r1' ? 'sha384' : 'sha256';
   const found = signatureAlgorithms.find(
     (each) => each.keyType === key.asymmetricKeyType && (each.hash === null || each.hash === hash),
@@ -33,11 +49,7 @@ function algorithmFor(key: KeyObject): SignatureAlgorithm {
 
 /** The AlgorithmIdentifier of what `signDer` produces with this key. */
 export function signatureIdentifier(key: KeyObject): Der {
-  return identifierOf(algorithmFor(key));
-}
-
-function identifierOf(algorithm: SignatureAlgorithm): Der {
-  return sequence(oid(algorithm.oid), ...(algorithm.hasNull ? [nothing()] : []));
+  return algorithmFor(key).identifier;
 }
 
 export function signDer(der: Buffer, key: KeyObject): Buffer {
@@ -52,11 +64,9 @@ export function verifyDer(
 ): boolean {
   // The whole identifier must fit: its parameters are not covered by the signature.
   const identifier = encodeDer(signature.algorithm);
-  const algorithm = signatureAlgorithms.find((each) =>
-    encodeDer(identifierOf(each)).equals(identifier),
-  );
-  if (algorithm?.keyType !== publicKey.asymmetricKeyType) return false;
-  return verify(algorithm?.hash ?? null, der, publicKey, signature.bytes);
+  const found = signatureAlgorithms.find(({ encoding }) => encoding.equals(identifier));
+  if (found?.keyType !== publicKey.asymmetricKeyType) return false;
+  return verify(found?.hash ?? null, der, publicKey, signature.bytes);
 }
 
 /** SHA-256 in lower-case hex. */

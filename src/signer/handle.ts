@@ -4,7 +4,9 @@ import { type ObservedRequest, standingOf } from '../certificates/observed-reque
 import { type Outcome } from '../controller/run-workers.ts';
 import { PodsealError } from '../errors.ts';
 import { boundPodOf } from '../identity/requester.ts';
-import { allNames } from '../identity/subject-names.ts';
+import { allNames, type SubjectNames } from '../identity/subject-names.ts';
+import { type CertificateTemplate } from '../pki/issue-certificate.ts';
+import { keyAlgorithms } from '../pki/key-pair.ts';
 import { sha256Hex } from '../pki/signature.ts';
 import { type Clock } from '../runtime/clock.ts';
 import { type ControllerMetrics } from '../telemetry/controller-metrics.ts';
@@ -13,7 +15,7 @@ import { type PodEvent, type PodReference } from '../telemetry/pod-events.ts';
 import { type Asked, type GrantableUsage, grantableUsages, readContent } from '../vetting/asked.ts';
 import { type ContentRuleId, contentRules } from '../vetting/content-rules.ts';
 import { type Finding } from '../vetting/finding.ts';
-import { certificateProfile } from './profile.ts';
+import { certificateProfile, type ProfileLimits } from './profile.ts';
 import { type SigningCa } from './signing-ca.ts';
 import { type SignerConfig } from './world.ts';
 
@@ -42,12 +44,57 @@ export function violationsOf(
   });
 }
 
+/** What an approved request gets: a leaf (DER), or the reasons against one. */
+export type Answer =
+  | {
+      readonly kind: 'issue';
+      readonly names: SubjectNames;
+      readonly template: CertificateTemplate;
+      readonly leaf: Buffer;
+    }
+  | { readonly kind: 'fail'; readonly violations: readonly Violation[] };
+
+export type AnswerLimits = Omit<ProfileLimits, 'issuerValidity'>;
+
+/** Decides and signs; nothing is read or written. `serial` is 16 random bytes. */
+export function answerTo(
+  request: ObservedRequest,
+  ca: SigningCa,
+  limits: AnswerLimits,
+  moment: { readonly now: Date; readonly serial: Uint8Array },
+): Answer {
+  const content = readContent(request.request);
+  const asked: Asked = {
+    request,
+    content,
+    caConstraints: ca.constraints,
+    limits: { ...anyKey, maximumLifetimeMs: limits.maximumLifetimeMs },
+  };
+  const violations = violationsOf(asked);
+  if (violations.length > 0 || content.kind !== 'read') return { kind: 'fail', violations };
+  const template = certificateProfile(
+    content.value,
+    {
+      // The rules have seen to it that there is no other.
+      usages: request.usages as readonly GrantableUsage[],
+      expirationSeconds: request.expirationSeconds,
+    },
+    { ...limits, issuerValidity: ca.validity },
+    moment,
+  );
+  const leaf = ca.authority.sign(template);
+  return { kind: 'issue', names: content.value.names, template, leaf };
+}
+
+/** What of the rules' limits is the approver's policy alone. */
+const anyKey = { keyAlgorithms, usages: grantableUsages, maximumNames: 250 } as const;
+
 /** How long to wait when there is no CA to sign with. */
 const noCaGapMs = 1_000;
 
 /**
- * Issues one approved request, or marks it Failed. Throws PodsealErrors of the API; then nothing was
- * written, and it is handled again.
+ * Issues one approved request, or marks it Failed. Throws PodsealErrors of the API; then it is not
+ * known to be written, and is handled again.
  */
 export async function handleRequest(
   request: ObservedRequest,
@@ -57,50 +104,22 @@ export async function handleRequest(
     return { kind: 'done' };
   const ca = world.ca();
   if (!ca) return { kind: 'again', afterMs: noCaGapMs };
-  const asked = askedOf(request, ca, world.config);
-  const violations = violationsOf(asked);
-  return violations.length > 0
-    ? fail(request, violations, world)
-    : issue({ request, asked, ca }, world);
+  const moment = { now: world.clock.now(), serial: world.randomBytes(16) };
+  const answer = answerTo(request, ca, world.config, moment);
+  return answer.kind === 'fail'
+    ? fail(request, answer.violations, world)
+    : issue(request, answer, ca.authority.chainOf(answer.leaf), world);
 }
 
-function askedOf(request: ObservedRequest, ca: SigningCa, config: SignerConfig): Asked {
-  return {
-    request,
-    content: readContent(request.request),
-    caConstraints: ca.constraints,
-    limits: {
-      keyAlgorithms: ['ECDSAP256', 'ECDSAP384', 'ED25519', 'RSA2048', 'RSA3072', 'RSA4096'],
-      usages: grantableUsages,
-      maximumLifetimeMs: config.maximumLifetimeMs,
-      maximumNames: 250,
-    },
-  };
-}
-
-interface Issuing {
-  readonly request: ObservedRequest;
-  readonly asked: Asked;
-  readonly ca: SigningCa;
-}
-
-async function issue({ request, asked, ca }: Issuing, world: HandleWorld): Promise<Outcome> {
-  const { config, clock, metrics } = world;
-  if (asked.content.kind !== 'read') return { kind: 'done' };
-  const content = asked.content.value;
-  const template = certificateProfile(
-    content,
-    {
-      // The rules have seen to it that there is no other.
-      usages: request.usages as readonly GrantableUsage[],
-      expirationSeconds: request.expirationSeconds,
-    },
-    { ...config, issuerValidity: ca.authority.certificate.validity },
-    { now: clock.now(), serial: world.randomBytes(16) },
-  );
-  const leaf = ca.authority.sign(template);
+async function issue(
+  request: ObservedRequest,
+  { names, template, leaf }: Extract<Answer, { kind: 'issue' }>,
+  chainPem: string,
+  world: HandleWorld,
+): Promise<Outcome> {
+  const { clock, metrics } = world;
   try {
-    await world.issuance.issue(request, ca.authority.chainOf(leaf));
+    await world.issuance.issue(request, chainPem);
   } catch (error) {
     return writtenByOthers(error, request, world, () =>
       metrics.add('podseal_signer_in_vain_total', {}),
@@ -110,15 +129,14 @@ async function issue({ request, asked, ca }: Issuing, world: HandleWorld): Promi
   const seconds = (clock.now().getTime() - request.createdAt.getTime()) / 1000;
   metrics.observe('podseal_signer_issue_seconds', Math.max(0, seconds));
   const serial = Buffer.from(template.serial).toString('hex').toUpperCase();
-  const fingerprint = sha256Hex(leaf);
   const notAfter = template.validity.notAfter.toISOString();
   world.log('info', 'certificate.issued', `Issued ${request.name}`, {
     request: request.name,
     signerName: request.signerName,
     pod: shownPod(request),
-    names: allNames(content.names),
+    names: allNames(names),
     serial,
-    fingerprint,
+    fingerprint: sha256Hex(leaf),
     notAfter,
   });
   tellPod(request, world, {

@@ -32,6 +32,7 @@ export function signer(config: SignerConfig, world: SignerWorld): Controller {
   });
   const events = eventWriter({
     clock,
+    random: world.random,
     write: (pod, event) => world.writeEvent(pod, event),
     isBusy: () => list.depth > 0,
     onFailure: (error) => copy.failed(error),

@@ -1,4 +1,4 @@
-import { certificatesFromPem, type Certificate, extensionsOf } from '../pki/certificate.ts';
+import { certificatesFromPem, type Certificate, extensionsOf, type Validity } from '../pki/certificate.ts';
 import * as der from '../pki/der.ts';
 import { extensionOids } from '../pki/extensions.ts';
 import { type NameConstraints, nameConstraintsOf } from '../pki/name-constraints.ts';
@@ -17,6 +17,7 @@ export interface SigningCa {
   readonly constraints: readonly NameConstraints[];
   /** The CA, those above it and the root: what the approver reads to know what can be signed; PEM. */
   readonly chainPem: string;
+  readonly validity: Validity;
   /** SHA-256 of the CA's certificate, lower-case hex. */
   readonly id: string;
 }
@@ -51,6 +52,7 @@ export function readSigningCa(secret: CaSecret, now: Date): SigningCa {
     roots: usedRoots,
     constraints: path.flatMap((each) => nameConstraintsOf(each) ?? []),
     chainPem: bundlePem(path),
+    validity: certificate.validity,
     id: certificate.fingerprint,
   };
 }

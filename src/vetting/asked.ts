@@ -1,6 +1,7 @@
 import { type ObservedRequest } from '../certificates/observed-request.ts';
 import {
   type CertificationRequest,
+  maximumBytes,
   parseCertificationRequest,
 } from '../pki/certification-request.ts';
 import { type Usage } from '../pki/extensions.ts';
@@ -39,8 +40,16 @@ export interface Asked {
   readonly caConstraints: readonly NameConstraints[] | undefined;
 }
 
+/** More than any request that is read further: base64 and line breaks make it half as long again. */
+const maximumText = 3 * (maximumBytes / 2);
+
 /** The one way in which approver and signer read what was sent: `text` is `spec.request`, decoded from base64. */
 export function readContent(text: string): Content {
+  if (text.length > maximumText)
+    return {
+      kind: 'unreadable',
+      why: `it has ${text.length} characters, more than ${maximumText}`,
+    };
   try {
     const value = parseCertificationRequest(decodeSinglePem(text, 'CERTIFICATE REQUEST'));
     return { kind: 'read', value };

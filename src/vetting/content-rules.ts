@@ -2,12 +2,12 @@ import { allNames, type SubjectNames } from '../identity/subject-names.ts';
 import * as der from '../pki/der.ts';
 import { extensionOids, extendedKeyUsage, keyUsage, type Extension } from '../pki/extensions.ts';
 import { type CertificationRequest } from '../pki/certification-request.ts';
-import { keyAlgorithmOf, publicKeyProblem } from '../pki/public-key.ts';
+import { acceptedAlgorithm, publicKeyProblem } from '../pki/public-key.ts';
 import { formatDuration } from '../runtime/duration.ts';
-import { dnsNameProblem } from '../identity/dns-name.ts';
 import { namesNotPermitted } from '../pki/name-constraints.ts';
 import { type Asked, type GrantableUsage, grantableUsages } from './asked.ts';
 import { type Finding, never } from './finding.ts';
+import { namesNotWellFormed } from './well-formed-names.ts';
 
 /**
  * Rules about what is asked, whoever asks: the approver's verdict rests on them, and the signer holds
@@ -30,19 +30,24 @@ function keyIsStrong(asked: Asked): readonly Finding[] {
   if (!content) return [];
   const problem = publicKeyProblem(content.publicKey, content.publicKeyDer);
   if (problem !== undefined) return [never(problem)];
-  const algorithm = keyAlgorithmOf(content.publicKey);
+  const algorithm = acceptedAlgorithm(content.publicKey, content.publicKeyDer);
   const { keyAlgorithms } = asked.limits;
   if (algorithm !== undefined && keyAlgorithms.includes(algorithm)) return [];
   return [never('policy does not allow keys of this kind', algorithm ?? '?', keyAlgorithms)];
 }
 
+/** ub-common-name of RFC 5280 A.1. */
+const maximumCommonName = 64;
+
 function subjectIsOneOfTheNames(asked: Asked): readonly Finding[] {
   const content = contentOf(asked);
   if (content?.commonName === undefined) return [];
   const { commonName, names } = content;
-  return names.dnsNames.includes(commonName)
-    ? []
-    : [never('the common name is none of the DNS names', commonName, names.dnsNames)];
+  if (!names.dnsNames.includes(commonName))
+    return [never('the common name is none of the DNS names', commonName, names.dnsNames)];
+  return commonName.length > maximumCommonName
+    ? [never(`a common name has at most ${maximumCommonName} characters`, commonName)]
+    : [];
 }
 
 function namesAreFew(asked: Asked): readonly Finding[] {
@@ -91,13 +96,9 @@ function lifetimeIsAllowed({ request, limits }: Asked): readonly Finding[] {
   ];
 }
 
-/** DNS names as certificates hold them: lower case, letters, digits and hyphens, no final dot. */
-function dnsNamesAreWellFormed(asked: Asked): readonly Finding[] {
+function namesAreWellFormed(asked: Asked): readonly Finding[] {
   const content = contentOf(asked);
-  return (content?.names.dnsNames ?? []).flatMap((name) => {
-    const problem = dnsNameProblem(name);
-    return problem === undefined ? [] : [never(problem, name)];
-  });
+  return content ? namesNotWellFormed(content.names) : [];
 }
 
 /** Nothing is approved that no signer will sign, nothing signed that no client will accept (RFC 5280 4.2.1.10). */
@@ -130,7 +131,9 @@ function extensionFindings(
     case extensionOids.subjectAltName:
       return [];
     case extensionOids.basicConstraints:
-      return value.equals(notACa) ? [] : [never('it asks to be a CA', 'basicConstraints')];
+      return value.equals(notACa)
+        ? []
+        : [never('it says something else than that this is no CA', 'basicConstraints')];
     case extensionOids.keyUsage:
       return keyUsage(usages)?.value.equals(value)
         ? []
@@ -169,7 +172,7 @@ export const contentRules = {
   subject: subjectIsOneOfTheNames,
   'number-of-names': namesAreFew,
   'repeated-names': namesAreUnique,
-  'well-formed-names': dnsNamesAreWellFormed,
+  'well-formed-names': namesAreWellFormed,
   extensions: extensionsAreHarmless,
   usages: usagesAreAllowed,
   lifetime: lifetimeIsAllowed,

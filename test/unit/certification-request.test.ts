@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
@@ -10,8 +10,7 @@ import {
   type CertificationRequestContent,
 } from '../../src/pki/certification-request.ts';
 import * as der from '../../src/pki/der.ts';
-import { distinguishedName } from '../../src/pki/distinguished-name.ts';
-import { encodeExtension, subjectAltName, type Extension } from '../../src/pki/extensions.ts';
+import { encodeExtension } from '../../src/pki/extensions.ts';
 import {
   keyAlgorithms,
   keyPairOf,
@@ -20,8 +19,18 @@ import {
   type KeyPair,
 } from '../../src/pki/key-pair.ts';
 import { encodePem } from '../../src/pki/pem.ts';
-import { signatureIdentifier, signDer } from '../../src/pki/signature.ts';
+import { signatureIdentifier } from '../../src/pki/signature.ts';
 import { dnsNames, newKey, tlsUsages } from '../support/certificate-builders.ts';
+import {
+  altName,
+  asking,
+  attribute,
+  craftedRequest,
+  extensionRequest,
+  nameOf,
+  usualNames,
+  type RequestParts,
+} from '../support/crafted-request.ts';
 import { openssl } from '../support/openssl.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -136,26 +145,16 @@ describe('parseCertificationRequest()', () => {
     assert.throws(() => parseCertificationRequest(Buffer.alloc(96 * 1024 + 1)), /98305 bytes/);
   });
 
-  const san = subjectAltName(dnsNames('web.shop.svc'), true);
-  const attribute = (type: string, ...values: readonly der.Der[]) =>
-    der.sequence(der.oid(type), der.setOf(...values));
-  const extensionRequest = '1.2.840.113549.1.9.14';
-  const asking = (...extensions: readonly der.Der[]) =>
-    attribute(extensionRequest, der.sequence(...extensions));
-  const altName = (...nodes: readonly der.Der[]): Extension => ({
-    ...san,
-    value: der.encodeDer(der.sequence(...nodes)),
-  });
+  const san = usualNames;
   const email = der.taggedBytes(1, Buffer.from('me@example.com'));
+
+  const commonName = '2.5.4.3';
+  const inBmp = der.bmpString('web.shop.svc');
 
   const refusals: readonly (readonly [string, RequestParts, RegExp])[] = [
     ['no attribute', { attributes: [] }, /no subject alternative names/],
     ['no names', { attributes: [asking()] }, /no subject alternative names/],
-    [
-      'two attributes',
-      { attributes: [asking(encodeExtension(san)), asking(encodeExtension(san))] },
-      /more than one attribute/,
-    ],
+    ['two attributes', { attributes: [asking(san), asking(san)] }, /more than one attribute/],
     [
       'a challenge password',
       { attributes: [attribute('1.2.840.113549.1.9.7', der.utf8String('secret'))] },
@@ -170,22 +169,16 @@ describe('parseCertificationRequest()', () => {
       },
       /more than one value/,
     ],
-    [
-      'an extension twice',
-      { attributes: [asking(encodeExtension(san), encodeExtension(san))] },
-      /an extension twice/,
-    ],
+    ['an extension twice', { attributes: [asking(san, san)] }, /an extension twice/],
     [
       'an e-mail address among its names',
-      { attributes: [asking(encodeExtension(altName(email)))] },
+      { attributes: [asking(altName(email))] },
       /a kind other than DNS, IP and URI \(\[1\]\)/,
     ],
     [
       'an address of five bytes',
       {
-        attributes: [
-          asking(encodeExtension(altName(der.taggedBytes(7, Buffer.of(10, 0, 0, 7, 0))))),
-        ],
+        attributes: [asking(altName(der.taggedBytes(7, Buffer.of(10, 0, 0, 7, 0))))],
       },
       /an address of 5 bytes/,
     ],
@@ -193,54 +186,31 @@ describe('parseCertificationRequest()', () => {
     [
       'an organisation in its subject',
       {
-        subject: der.sequence(
-          der.setOf(der.sequence(der.oid('2.5.4.10'), der.utf8String('system:masters'))),
-        ),
+        subject: nameOf(['2.5.4.10', der.utf8String('system:masters')]),
       },
       /more than a common name/,
     ],
     [
       'two common names',
       {
-        subject: der.sequence(
-          ...['web.shop.svc', 'google.com'].map((name) =>
-            der.setOf(der.sequence(der.oid('2.5.4.3'), der.utf8String(name))),
-          ),
+        subject: nameOf(
+          [commonName, der.utf8String('web.shop.svc')],
+          [commonName, der.utf8String('google.com')],
         ),
       },
       /more than a common name/,
     ],
     [
       'an OID that only wraps round to that of the names',
-      { attributes: [asking(replaced(encodeExtension(san), '551d11', '551d90808080' + '11'))] },
+      { replace: ['551d11', '551d90808080' + '11'] },
       /./,
     ],
-    [
-      'an OID with leading zero bits (not DER)',
-      { attributes: [asking(replaced(encodeExtension(san), '551d11', '551d8011'))] },
-      /./,
-    ],
-    [
-      'a critical flag that is neither 00 nor ff (not DER)',
-      { attributes: [asking(replaced(encodeExtension(san), '0101ff', '010101'))] },
-      /./,
-    ],
-    [
-      'a critical flag that says its default (not DER)',
-      { attributes: [asking(replaced(encodeExtension(san), '0101ff', '010100'))] },
-      /./,
-    ],
+    ['an OID with leading zero bits (not DER)', { replace: ['551d11', '551d8011'] }, /./],
+    ['a critical flag that is neither 00 nor ff (not DER)', { replace: ['ff', '01'] }, /./],
+    ['a critical flag that says its default (not DER)', { replace: ['ff', '00'] }, /./],
     [
       'an attribute type that only wraps round to extensionRequest',
-      {
-        attributes: [
-          replaced(
-            asking(encodeExtension(san)),
-            '2a864886f70d01090e',
-            '2a864886f70d010990808080' + '0e',
-          ),
-        ],
-      },
+      { replace: ['2a864886f70d01090e', '2a864886f70d010990808080' + '0e'] },
       /./,
     ],
     [
@@ -255,6 +225,27 @@ describe('parseCertificationRequest()', () => {
       /./,
     ],
     [
+      'a common name in UTF-16',
+      { subject: nameOf([commonName, inBmp]) },
+      /common name has another type/,
+    ],
+    [
+      'two common names in one set',
+      {
+        subject: der.sequence(
+          der.setOf(
+            ...['web.shop.svc', 'google.com'].map((name) =>
+              der.sequence(der.oid(commonName), der.utf8String(name)),
+            ),
+          ),
+        ),
+      },
+      /more than a common name/,
+    ],
+    ['an attribute that is none', { attributes: [der.tagged(1)] }, /attribute is not a SEQUENCE/],
+    ['a negative version', { replace: ['00', 'ff'] }, /version is not 0/],
+    ['a version of two bytes', { replace: ['00', '0000'] }, /./],
+    [
       'parameters of the signature algorithm that do not belong there',
       { algorithm: (key) => withParameter(signatureIdentifier(key)) },
       /./,
@@ -266,8 +257,26 @@ describe('parseCertificationRequest()', () => {
     });
 
   test('reads a crafted request that is right', () => {
-    const request = craftedRequest({ attributes: [asking(encodeExtension(san))] }, newKey());
+    const request = craftedRequest({ attributes: [asking(san)] }, newKey());
     assert.deepEqual(parseCertificationRequest(request).names, dnsNames('web.shop.svc'));
+  });
+
+  test('says in its own words that a key cannot be read', () => {
+    const key = newKey();
+    const unreadable = [
+      der.encodeDer(der.sequence()),
+      der.encodeDer(der.sequence(der.sequence(der.oid('1.2.3')), der.bitString(Buffer.of(1, 2)))),
+      // A point that is not on the curve.
+      Buffer.concat([
+        key.publicKeyDer.subarray(0, -1),
+        Buffer.of((key.publicKeyDer.at(-1) ?? 0) ^ 1),
+      ]),
+    ];
+    for (const publicKeyDer of unreadable)
+      assert.throws(
+        () => parseCertificationRequest(craftedRequest({}, { ...key, publicKeyDer })),
+        /^Error: its public key cannot be read$/,
+      );
   });
 
   test('refuses a signature by SHA-1 and one by RSA-PSS', async (t) => {
@@ -325,46 +334,6 @@ function isAccepted(request: Buffer): boolean {
   } catch {
     return false;
   }
-}
-
-interface RequestParts {
-  readonly version?: number;
-  readonly subject?: der.Der;
-  readonly attributes?: readonly der.Der[];
-  readonly algorithm?: (key: KeyObject) => der.Der;
-}
-
-/** A request of any content, signed as it should be. */
-function craftedRequest(parts: RequestParts, { privateKey, publicKeyDer }: KeyPair): Buffer {
-  const san = encodeExtension(subjectAltName(dnsNames('web.shop.svc'), true));
-  const usual = der.sequence(der.oid('1.2.840.113549.1.9.14'), der.setOf(der.sequence(san)));
-  const info = der.sequence(
-    der.integer(Uint8Array.of(parts.version ?? 0)),
-    parts.subject ?? distinguishedName(),
-    der.decodeDer(publicKeyDer),
-    der.tagged(0, ...(parts.attributes ?? [usual])),
-  );
-  const algorithm = (parts.algorithm ?? signatureIdentifier)(privateKey);
-  const signature = der.bitString(signDer(der.encodeDer(info), privateKey));
-  return der.encodeDer(der.sequence(info, algorithm, signature));
-}
-
-/**
- * The node with some bytes of its encoding (hex) replaced by others, and its lengths put right: each
- * byte more than before lengthens the sequences and the one value around it.
- */
-function replaced(node: der.Der, from: string, to: string): der.Der {
-  const replaceIn = (each: der.Der): der.Der => {
-    if (Array.isArray(each.value)) return { ...each, value: each.value.map(replaceIn) };
-    const tagAndLength = 2;
-    const hex = Buffer.from(each.value, 'latin1').toString('hex');
-    const whole = der.encodeDer(each).toString('hex');
-    const value = hex === from ? to : whole === from ? to.slice(2 * tagAndLength) : hex;
-    return { ...each, value: Buffer.from(value, 'hex').toString('latin1') };
-  };
-  const result = replaceIn(node);
-  assert.notDeepEqual(der.encodeDer(result), der.encodeDer(node), 'nothing was replaced');
-  return result;
 }
 
 function withParameter(algorithm: der.Der): der.Der {

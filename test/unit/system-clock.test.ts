@@ -22,3 +22,16 @@ test('sleepUntil() returns at the time, at once for a time that has passed, and 
   await systemClock.sleepUntil(new Date(0), new AbortController().signal);
   await systemClock.sleepUntil(new Date(Date.now() + 1e9), AbortSignal.abort());
 });
+
+test('pause() returns after so long and not before, and at once when woken', async () => {
+  for (const ms of [0.4, 20, 50]) {
+    const startedAt = systemClock.uptimeMs();
+    await systemClock.pause(ms, new AbortController().signal);
+    ok(systemClock.uptimeMs() - startedAt >= ms);
+  }
+  const wake = new AbortController();
+  const sleeping = systemClock.pause(60 * 86_400_000, wake.signal);
+  wake.abort();
+  await sleeping;
+  await systemClock.pause(1e9, AbortSignal.abort());
+});

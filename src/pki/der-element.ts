@@ -1,0 +1,203 @@
+/**
+ * Elements of DER (X.690) as bytes, in both directions. Only what certificates need: tag numbers up to
+ * 30, definite lengths, no strings in parts. What is made of them: der.ts.
+ */
+
+export interface Element {
+  /** Class, form and tag number: the first byte of its encoding. */
+  readonly identifier: number;
+  /** The bytes of a primitive element, the members of a constructed one. */
+  readonly content: Buffer | readonly Element[];
+  /** Bytes of its encoding, all in all. */
+  readonly size: number;
+  /** The encoding that it was read from. */
+  readonly encoding?: Buffer;
+}
+
+/** Identifiers of the universal class, with their form. */
+export const universal = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  enumerated: 0x0a,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  bmpString: 0x1e,
+  sequence: 0x30,
+  set: 0x31,
+} as const;
+
+/** Bits of an identifier. */
+export const constructed = 0x20;
+export const contextual = 0x80;
+export const classMask = 0xc0;
+export const numberMask = 0x1f;
+
+/** One to be written. */
+export function element(identifier: number, content: Uint8Array | readonly Element[]): Element {
+  if (content instanceof Uint8Array) {
+    const bytes = bufferOf(content);
+    return { identifier, content: bytes, size: sizeWith(bytes.length) };
+  }
+  return { identifier, content, size: sizeWith(lengthOf(content)) };
+}
+
+/** One that was encoded before. Nothing is checked: the bytes are ours. */
+export function encodedElement(encoding: Buffer): Element {
+  return { identifier: encoding[0] ?? 0, content: [], size: encoding.length, encoding };
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function lengthOf(content: Buffer | readonly Element[]): number {
+  if (Buffer.isBuffer(content)) return content.length;
+  let length = 0;
+  for (const { size } of content) length += size;
+  return length;
+}
+
+/** Bytes of a length beyond its first: none below 128, else as few as hold the number (X.690 10.1). */
+function moreLengthBytes(length: number): number {
+  if (length < 0x80) return 0;
+  if (length < 0x100) return 1;
+  if (length < 0x1_0000) return 2;
+  return length < 0x100_0000 ? 3 : 4;
+}
+
+function sizeWith(length: number): number {
+  return 2 + moreLengthBytes(length) + length;
+}
+
+/** Of what was read, the very bytes that were read. */
+export function encodeElement(node: Element): Buffer {
+  if (node.encoding) return node.encoding;
+  const target = Buffer.allocUnsafe(node.size);
+  write(node, target, 0);
+  return target;
+}
+
+/** Returns where the next element begins. */
+function write(node: Element, target: Buffer, at: number): number {
+  const { identifier, content, size, encoding } = node;
+  if (encoding) {
+    target.set(encoding, at);
+    return at + size;
+  }
+  const length = lengthOf(content);
+  const more = moreLengthBytes(length);
+  target[at] = identifier;
+  target[at + 1] = more === 0 ? length : 0x80 | more;
+  if (more > 0) target.writeUIntBE(length, at + 2, more);
+  let next = at + 2 + more;
+  if (Buffer.isBuffer(content)) target.set(content, next);
+  else for (const member of content) next = write(member, target, next);
+  return at + size;
+}
+
+/** Certificates need some ten levels; a request of nothing but nested SEQUENCEs must not exhaust the stack. */
+const maximumDepth = 32;
+
+/**
+ * Strict DER to the last byte: there is one encoding of what is returned, and it is the input. Throws
+ * an Error otherwise. What is read shares its memory with the input.
+ */
+export function decodeElement(bytes: Uint8Array): Element {
+  const input = bufferOf(bytes);
+  const node = read(input, 0, input.length, maximumDepth);
+  if (node.size !== input.length) throw notDer();
+  return node;
+}
+
+function notDer(): Error {
+  return new Error('it is not in DER');
+}
+
+/** The element that begins at `at`, and ends at `limit` or before. */
+function read(input: Buffer, at: number, limit: number, depth: number): Element {
+  const identifier = input[at] ?? 0;
+  const { start, end } = extent(input, at, limit);
+  if (end > limit || depth === 0 || !isKnown(identifier)) throw notDer();
+  const size = end - at;
+  if ((identifier & constructed) === 0) {
+    const content = input.subarray(start, end);
+    if (!(canonical.get(identifier)?.(content) ?? true)) throw notDer();
+    return { identifier, content, size };
+  }
+  const content: Element[] = [];
+  for (let next = start; next < end;) {
+    const member = read(input, next, end, depth - 1);
+    content.push(member);
+    next += member.size;
+  }
+  return { identifier, content, size, encoding: input.subarray(at, end) };
+}
+
+/** Where the content of the element at `at` begins and ends, by its length. */
+function extent(input: Buffer, at: number, limit: number): { start: number; end: number } {
+  const start = at + 2;
+  if (start > limit) throw notDer();
+  const first = input[at + 1] ?? 0;
+  if (first < 0x80) return { start, end: start + first };
+  const more = first & 0x7f;
+  // None: the length is indefinite.
+  if (more === 0 || more > 4 || start + more > limit) throw notDer();
+  const length = input.readUIntBE(start, more);
+  if (moreLengthBytes(length) !== more) throw notDer();
+  return { start: start + more, end: start + more + length };
+}
+
+/** In the universal class the kind decides whether there are members (X.690 10.2). */
+function isKnown(identifier: number): boolean {
+  // 31: the tag number follows in bytes of its own.
+  if ((identifier & numberMask) === numberMask) return false;
+  if ((identifier & classMask) !== 0) return true;
+  const isOfMembers = identifier === universal.sequence || identifier === universal.set;
+  if ((identifier & constructed) !== 0) return isOfMembers;
+  const number = identifier | constructed;
+  // 0 would end an indefinite length.
+  return identifier !== 0 && number !== universal.sequence && number !== universal.set;
+}
+
+/** Of kinds whose values have several encodings in BER: whether this is the one of DER (X.690 8, 11). */
+const canonical: ReadonlyMap<number, (content: Buffer) => boolean> = new Map([
+  [universal.boolean, ({ length, 0: byte }) => length === 1 && (byte === 0 || byte === 0xff)],
+  [universal.integer, isShortest],
+  [universal.enumerated, isShortest],
+  [universal.bitString, hasSpareZeros],
+  [universal.null, ({ length }) => length === 0],
+  [universal.oid, isCanonicalOid],
+]);
+
+/** Nine equal bits at its start would be a byte too many. */
+function isShortest(content: Buffer): boolean {
+  if (content.length < 2) return content.length === 1;
+  const [first, second] = [content.readUInt8(0), content.readUInt8(1)];
+  return !(first === 0 && second < 0x80) && !(first === 0xff && second >= 0x80);
+}
+
+/** The unused bits at its end are at most seven, and zero. */
+function hasSpareZeros(content: Buffer): boolean {
+  const unusedBits = content[0] ?? 8;
+  if (content.length < 2) return unusedBits === 0;
+  return unusedBits < 8 && ((content.at(-1) ?? 0) & ((1 << unusedBits) - 1)) === 0;
+}
+
+/** Each arc ends with a byte below 128, and none begins with seven zero bits (X.690 8.19.2). */
+function isCanonicalOid(content: Buffer): boolean {
+  let isStart = true;
+  for (const byte of content) {
+    if (isStart && byte === 0x80) return false;
+    isStart = byte < 0x80;
+  }
+  return content.length > 0 && isStart;
+}
