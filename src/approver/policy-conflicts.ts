@@ -1,5 +1,6 @@
 import { formatIpRange, ipRangesMeet } from '../identity/ip-range.ts';
 import { shortFormsAreSafe } from '../identity/wanted-names.ts';
+import { formatDuration, parseDurationMs } from '../runtime/duration.ts';
 import { allowanceFor, type Policy } from './policy.ts';
 import { addresses } from './policy-values.ts';
 import { quoted, type Report, type Tree } from './yaml-tree.ts';
@@ -9,16 +10,23 @@ type TextTree = Extract<Tree, { readonly kind: 'text' }>;
 /**
  * Reports what is well-formed and would still give names or addresses of one namespace to another. With
  * what is left, the names that follow for pods of two namespaces are disjoint, and no extra name is one
- * that follows in another namespace. `policy` holds what could be read of the file.
+ * that follows in another namespace. `policy` holds what could be read of the file; `longestMs` is the
+ * longest lifetime that the signer will sign.
  */
 export function reportConflicts(
   root: Tree,
   policy: Policy,
-  clusterDomain: string,
+  { clusterDomain, longestMs }: { readonly clusterDomain: string; readonly longestMs: number },
   report: Report,
 ): void {
   reportNameForms(root, clusterDomain, report);
   for (const section of [root, ...rulesOf(root)]) {
+    const lifetime = memberOf(section, 'maxLifetime');
+    if (lifetime?.kind === 'text' && (parseDurationMs(lifetime.text) ?? 0) > longestMs)
+      report(
+        lifetime,
+        `${quoted(lifetime.text)} is longer than PODSEAL_MAX_LIFETIME (${formatDuration(longestMs)}), and the signer would refuse what is approved`,
+      );
     for (const suffix of textsIn(section, 'dnsSuffixes')) {
       const why = whyForeign(suffix.text, policy, clusterDomain);
       if (why !== undefined) report(suffix, `${quoted(suffix.text)} ${why}`);

@@ -195,7 +195,8 @@ function readPolicy(
     waitLimitMs: read.waitLimitMs ?? base.waitLimitMs,
   };
   // What was refused for its form needs no second reason.
-  reportConflicts(root, policy, clusterDomain, (place, why) => {
+  const longestMs = base.defaults.maximumLifetimeMs;
+  reportConflicts(root, policy, { clusterDomain, longestMs }, (place, why) => {
     if (!refused.has(place.path)) report(place, why);
   });
   return policy;

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { type ApproverConfig } from '../approver/world.ts';
 import { type ReplicaConfig } from '../controller/replica.ts';
 import { PodsealError } from '../errors.ts';
@@ -121,7 +122,8 @@ function readShared(
   const problem = trustDomainProblem(trustDomain);
   if (problem !== undefined)
     reader.problems.push(`PODSEAL_TRUST_DOMAIN: ${JSON.stringify(trustDomain)} ${problem}`);
-  const holder = environment['POD_NAME'] ?? `podseal-${process.pid}`;
+  // No two processes may share it; a restarted container may take up the lease of its pod.
+  const holder = environment['POD_NAME'] ?? `${hostname()}-${process.pid}`;
   return {
     naming: {
       signerNames: reader.read('PODSEAL_SIGNER_NAMES', signerNames),

@@ -222,6 +222,16 @@ maxNames: 251
       lines: 'maxLifetime: 24856d',
       problem: 'line 3: maxLifetime: "24856d" is longer than 24855d',
     },
+    {
+      lines: 'maxLifetime: 91d',
+      problem:
+        'line 3: maxLifetime: "91d" is longer than PODSEAL_MAX_LIFETIME (90d), and the signer would refuse what is approved',
+    },
+    {
+      lines: 'namespaces: [{ names: [shop], maxLifetime: 91d }]',
+      problem:
+        'line 3: namespaces[0].maxLifetime: "91d" is longer than PODSEAL_MAX_LIFETIME (90d), and the signer would refuse what is approved',
+    },
     { lines: 'waitLimit: 61m', problem: 'line 3: waitLimit: "61m" is longer than 1h' },
     { lines: 'maxNames: 0', problem: 'line 3: maxNames: 0 is not a whole number from 1 to 250' },
     {
