@@ -100,5 +100,6 @@ test('only the composing files and the commands introduce adapters', () => {
     'cli/compose-controllers.ts',
     'cli/compose.ts',
     'cli/controllers.ts',
+    'cli/explain.ts',
   ]);
 });
