@@ -1,23 +1,31 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { randomUUID } from 'node:crypto';
+import { type Service } from '../src/identity/service.ts';
 import { apiClient, type ApiClient } from '../test/cluster/api-client.ts';
-import {
-  existingCluster,
-  startControlPlane,
-  type ControlPlane,
-} from '../test/cluster/control-plane.ts';
 import { kubeconfig } from '../test/cluster/credentials.ts';
-import { createPod, prepareNamespace } from '../test/cluster/pod.ts';
 import { startEmbeddedApi } from '../test/embedded-api/server.ts';
 
-/** The pod of the demo, as the API knows it. */
-export interface DemoPod {
+export const namespaces = {
+  application: 'podseal-demo',
+  /** Of approver and signer. */
+  system: 'podseal-demo-system',
+  /** Of somebody else on the same cluster. */
+  evil: 'podseal-demo-evil',
+} as const;
+
+export const nodeName = 'podseal-demo-node';
+
+export interface NewPod {
   readonly namespace: string;
   readonly name: string;
-  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
   readonly address: string;
+}
+
+/** A pod of the demo, as the API knows it. */
+export interface DemoPod extends NewPod {
+  readonly uid: string;
   /** Bound to the pod, as the kubelet would mount it. */
   readonly token: string;
 }
@@ -28,19 +36,39 @@ export interface DemoApi {
   readonly description: string;
   readonly serverUrl: string;
   readonly caPem: string;
+  /** Path, administrator. */
+  readonly kubeconfig: string;
   /** As administrator. */
   readonly client: ApiClient;
-  makePod(
-    namespace: string,
-    name: string,
-    labels: Readonly<Record<string, string>>,
-  ): Promise<DemoPod>;
+  /** Makes what everything else stands on: namespaces, node, rights. */
+  prepare(): Promise<void>;
+  makePod(pod: NewPod): Promise<DemoPod>;
+  /** In the application's namespace. */
+  makeService(name: string, selector: Readonly<Record<string, string>>): Promise<Service>;
+  /** Removes all that was made. */
   close(): Promise<void>;
 }
 
-const address = '10.97.0.10';
+interface PodObject {
+  readonly metadata: object;
+  readonly spec: object;
+  readonly status: object;
+}
 
-/** A small certificates API inside this process: no cluster is needed. */
+/** As the API keeps it, and as the kubelet of its node would tell. */
+export function podObject({ name, labels, address }: NewPod): PodObject {
+  return {
+    metadata: { name, labels },
+    spec: {
+      nodeName,
+      serviceAccountName: 'default',
+      containers: [{ name: 'app', image: 'app' }],
+    },
+    status: { phase: 'Running', podIP: address, podIPs: [{ ip: address }] },
+  };
+}
+
+/** A small API inside this process: no cluster is needed. */
 export async function embeddedDemoApi(): Promise<DemoApi> {
   const api = await startEmbeddedApi();
   const directory = mkdtempSync(join(tmpdir(), 'podseal-demo-api-'));
@@ -51,69 +79,39 @@ export async function embeddedDemoApi(): Promise<DemoApi> {
     mode: 0o600,
   });
   const client = apiClient(config);
+  let services = 0;
   return {
-    description: `the embedded certificates API at ${api.serverUrl} (no cluster; --cluster runs a real one)`,
+    description: `the embedded API at ${api.serverUrl} (no cluster; --cluster runs a real one)`,
     serverUrl: api.serverUrl,
     caPem: api.caPem,
+    kubeconfig: config,
     client,
-    makePod(namespace, name) {
-      const uid = randomUUID();
-      const token = api.addPod({
-        namespace,
-        name,
-        uid,
-        serviceAccount: 'default',
-        nodeName: 'node-1',
-      });
-      return Promise.resolve({ namespace, name, uid, address, token });
+    async prepare() {
+      const status = { addresses: [{ type: 'InternalIP', address: '192.168.0.10' }] };
+      await client.must('POST', '/api/v1/nodes', { metadata: { name: nodeName }, status });
+    },
+    async makePod(pod) {
+      const { namespace, name } = pod;
+      const path = `/api/v1/namespaces/${namespace}/pods`;
+      const { metadata } = (await client.must('POST', path, podObject(pod))) as {
+        metadata: { uid: string };
+      };
+      const { uid } = metadata;
+      const token = api.addPod({ namespace, name, uid, serviceAccount: 'default', nodeName });
+      return { ...pod, uid, token };
+    },
+    async makeService(name, selector) {
+      services += 1;
+      const clusterIP = `10.96.0.${10 * (services + 1)}`;
+      const spec = { selector, clusterIP, clusterIPs: [clusterIP], ports: [{ port: 443 }] };
+      const path = `/api/v1/namespaces/${namespaces.application}/services`;
+      await client.must('POST', path, { metadata: { name }, spec });
+      return { name, selector, clusterIPs: [clusterIP], headless: false };
     },
     async close() {
       client.close();
       await api.close();
       rmSync(directory, { recursive: true, force: true });
     },
-  };
-}
-
-/** The test control plane: a real etcd, kube-apiserver and kube-controller-manager. */
-export async function clusterDemoApi(say: (line: string) => void): Promise<DemoApi> {
-  const plane = await startControlPlane({ say });
-  return realApi(plane, `a real kube-apiserver at ${plane.serverUrl}, started for this demo`, () =>
-    plane.down(),
-  );
-}
-
-/** The cluster of KUBECONFIG; what the demo makes there is removed at the end. */
-export function existingDemoApi(namespace: string): Promise<DemoApi> {
-  if (!process.env['KUBECONFIG'])
-    throw new Error('Cannot use an existing cluster: set KUBECONFIG to its kubeconfig file');
-  process.env['USE_EXISTING_CLUSTER'] = 'true';
-  const plane = existingCluster();
-  const description = `YOUR cluster at ${plane.serverUrl} (${plane.kubeconfig}): makes and removes namespace ${namespace}`;
-  return Promise.resolve(
-    realApi(plane, description, async () => {
-      await plane.api.request('DELETE', `/api/v1/namespaces/${namespace}`);
-      const binding = `podseal-workload-${namespace}-default`;
-      await plane.api.request(
-        'DELETE',
-        `/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/${binding}`,
-      );
-      plane.api.close();
-    }),
-  );
-}
-
-function realApi(plane: ControlPlane, description: string, close: () => Promise<void>): DemoApi {
-  return {
-    description,
-    serverUrl: plane.serverUrl,
-    caPem: plane.caPem,
-    client: plane.api,
-    async makePod(namespace, name, labels) {
-      await prepareNamespace(plane.api, namespace);
-      const pod = await createPod(plane.api, { namespace, name, labels, podIPs: [address] });
-      return { namespace, name, uid: pod.uid, address, token: pod.token };
-    },
-    close,
   };
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 
 /** What the viewer sees: lines that stay, and on a terminal one living line below them. */
@@ -9,6 +10,8 @@ export interface Screen {
   detail(text: string): void;
   /** Replaces the living line; nothing where output is not a terminal. */
   living(text: string): void;
+  /** Gives a viewer time to read; nobody waits where there is none. */
+  pause(): Promise<void>;
 }
 
 type Style = Parameters<typeof styleText>[0];
@@ -35,5 +38,6 @@ export function terminalScreen(stream: NodeJS.WriteStream): Screen {
         text === '' ? '' : `  ${styled('cyan', text.slice(0, Math.max(20, stream.columns - 4)))}`;
       stream.write(`\r\x1b[2K${living}`);
     },
+    pause: () => sleep(isTerminal ? 1_000 : 0),
   };
 }

@@ -38,9 +38,7 @@ export function fairQueue(): FairQueue {
       lanes[work.lane].add(work);
       // One waiter for one piece of work.
       const [wake] = waiting;
-      if (!wake) return;
-      waiting.delete(wake);
-      wake();
+      wake?.();
     },
     remove(key) {
       const work = queued.get(key);

@@ -71,8 +71,6 @@ export async function runWorkers<T extends WorkItem>(
       }
     }
   };
-  const wake = (): void => recovery.abort();
-  stop.addEventListener('abort', wake, { once: true });
+  stop.addEventListener('abort', () => recovery.abort(), { once: true });
   await Promise.all(Array.from({ length: count }, work));
-  stop.removeEventListener('abort', wake);
 }

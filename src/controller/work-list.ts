@@ -154,7 +154,7 @@ export function workList<T extends WorkItem>(
       for (const uid of byGroup.get(group) ?? []) {
         const given = taken.get(uid);
         if (given) taken.set(uid, { ...given, isNudged: true });
-        else if (putOff.has(uid)) enqueue(uid);
+        else enqueue(uid);
       }
     },
     async run(stop) {

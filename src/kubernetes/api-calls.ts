@@ -107,11 +107,14 @@ export function apiCalls(source: ApiEndpoint, options: ApiCallsOptions): ApiCall
 const rememberMs = 1_000;
 
 /** The endpoint with its credentials read once a second, or after `refresh`. */
-function remembered(source: ApiEndpoint): { endpoint: ApiEndpoint; refresh(): void } {
+function remembered(source: ApiEndpoint): {
+  readonly endpoint: ApiEndpoint;
+  readonly refresh: () => void;
+} {
   const tls = kept(() => source.tls());
   const headers = kept(() => source.headers());
   return {
-    endpoint: { ...source, tls: tls.read, headers: headers.read },
+    endpoint: { ...source, tls: () => tls.read(), headers: () => headers.read() },
     refresh() {
       tls.forget();
       headers.forget();

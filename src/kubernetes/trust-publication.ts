@@ -4,7 +4,7 @@ import { type NameConstraints, nameConstraintsOf } from '../pki/name-constraints
 import { type Publication, publishedNames, type TrustPublisher } from '../trust/publication.ts';
 import { type ApiCalls } from './api-calls.ts';
 import { type Caller } from './observed-requests.ts';
-import { type Json, objectOf, textOf } from './json.ts';
+import { type Json, listOf, objectOf, textOf } from './json.ts';
 
 const group = '/apis/certificates.k8s.io';
 
@@ -73,13 +73,23 @@ export function trustPublisher(
         [publishedNames.bundle]: publication.bundlePem,
         [publishedNames.signingChain]: publication.signingChainPem,
       };
-      if (!found)
-        await configMap.create({ metadata: { name: publishedNames.configMap, namespace }, data });
-      else if (!samePublication(publicationIn(found), publication)) await configMap.patch({ data });
+      if (!found) await configMap.create({ metadata: configMapMetadata(namespace), data });
+      else if (!samePublication(publicationIn(found), publication))
+        await configMap.patch({ metadata: versionOf(found), data });
       for (const signerName of signerNames)
         await bundles.publish(signerName, publication.bundlePem);
     },
   };
+}
+
+function configMapMetadata(namespace: string): Json {
+  const labels = { 'app.kubernetes.io/managed-by': 'podseal' };
+  return { name: publishedNames.configMap, namespace, labels };
+}
+
+/** The write holds for what was read alone: a replica that was slow must not undo what its successor wrote. */
+function versionOf(object: Json): Json {
+  return { resourceVersion: objectOf(object['metadata'])['resourceVersion'] };
 }
 
 function samePublication(a: Publication, b: Publication): boolean {
@@ -100,23 +110,22 @@ function clusterTrustBundles(calls: ApiCalls) {
     what: `ClusterTrustBundle ${JSON.stringify(name)}`,
     rbac: 'apply examples/rbac/signer.yaml; it also needs the verb attest for the signer name.',
   });
+  const serves = async (candidate: string): Promise<boolean> => {
+    const resources = await unlessMissing(() =>
+      calls.call({
+        method: 'GET',
+        path: `${group}/${candidate}`,
+        attempted: attempted('get', candidate),
+      }),
+    );
+    return listOf(resources?.['resources']).some(
+      (each) => objectOf(each)['name'] === 'clustertrustbundles',
+    );
+  };
   /** Asked anew while there is none: the API server may be upgraded. */
   const served = async (): Promise<string | undefined> => {
-    for (const candidate of version === undefined ? ['v1', 'v1beta1'] : []) {
-      const resources = await unlessMissing(() =>
-        calls.call({
-          method: 'GET',
-          path: `${group}/${candidate}`,
-          attempted: attempted('get', candidate),
-        }),
-      );
-      const list = resources?.['resources'];
-      const has =
-        Array.isArray(list) &&
-        list.some((each) => objectOf(each)['name'] === 'clustertrustbundles');
-      if (has) version = candidate;
-      if (has) break;
-    }
+    for (const candidate of version === undefined ? ['v1', 'v1beta1'] : [])
+      if (version === undefined && (await serves(candidate))) version = candidate;
     return version;
   };
   return {
@@ -129,18 +138,20 @@ function clusterTrustBundles(calls: ApiCalls) {
       const found = await unlessMissing(() =>
         calls.call({ method: 'GET', path: one, attempted: attempted('get', name) }),
       );
-      if (!found)
+      if (!found) {
+        // Should this version of the API be gone, the next attempt finds the one that came for it.
+        version = undefined;
         await calls.call({
           method: 'POST',
           path: all,
           body: { metadata: { name }, spec: { signerName, trustBundle } },
           attempted: attempted('create', name),
         });
-      else if (textOf(objectOf(found['spec'])['trustBundle']) !== trustBundle)
+      } else if (textOf(objectOf(found['spec'])['trustBundle']) !== trustBundle)
         await calls.call({
           method: 'PATCH',
           path: one,
-          body: { spec: { trustBundle } },
+          body: { metadata: versionOf(found), spec: { trustBundle } },
           attempted: attempted('patch', name),
         });
     },
@@ -163,8 +174,7 @@ export function publishedConstraints(
   const ask = async (): Promise<readonly NameConstraints[] | undefined> => {
     const found = await configMap.read();
     const pem = found && publicationIn(found).signingChainPem;
-    if (!pem) return undefined;
-    return certificatesFromPem(pem).flatMap((each) => nameConstraintsOf(each) ?? []);
+    return pem ? constraintsIn(pem, `${namespace}/${publishedNames.configMap}`) : undefined;
   };
   return () => {
     if (!read || now().getTime() - read.at.getTime() > keepMs) {
@@ -175,4 +185,16 @@ export function publishedConstraints(
     }
     return read.value;
   };
+}
+
+function constraintsIn(pem: string, where: string): readonly NameConstraints[] {
+  try {
+    return certificatesFromPem(pem).flatMap((each) => nameConstraintsOf(each) ?? []);
+  } catch (error) {
+    throw new PodsealError(
+      'API_REFUSED',
+      `Cannot read ${publishedNames.signingChain} in ConfigMap ${JSON.stringify(where)}: ${error instanceof Error ? error.message : String(error)}`,
+      { hint: 'Somebody changed it; the signer puts it right within 15 seconds.', cause: error },
+    );
+  }
 }

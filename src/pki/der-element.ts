@@ -48,11 +48,6 @@ export function element(identifier: number, content: Uint8Array | readonly Eleme
   return { identifier, content, size: sizeWith(lengthOf(content)) };
 }
 
-/** One that was encoded before. Nothing is checked: the bytes are ours. */
-export function encodedElement(encoding: Buffer): Element {
-  return { identifier: encoding[0] ?? 0, content: [], size: encoding.length, encoding };
-}
-
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
     ? bytes

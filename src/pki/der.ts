@@ -5,7 +5,6 @@ import {
   decodeElement,
   element,
   type Element,
-  encodedElement,
   encodeElement,
   numberMask,
   universal,
@@ -102,11 +101,6 @@ export function tagged(tag: number, ...items: readonly Der[]): Der {
 /** `[tag] IMPLICIT` of a primitive value. */
 export function taggedBytes(tag: number, bytes: Uint8Array): Der {
   return element(contextual | tag, bytes);
-}
-
-/** What `encodeDer` returned before, to be written into something else as it is. */
-export function encoded(encoding: Buffer): Der {
-  return encodedElement(encoding);
 }
 
 export function encodeDer(node: Der): Buffer {

@@ -1,4 +1,4 @@
-import { createHash, createPrivateKey, type KeyObject } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import { type Certificate, type Validity } from './certificate.ts';
 import * as der from './der.ts';
 import { distinguishedName } from './distinguished-name.ts';
@@ -47,7 +47,7 @@ export function issueCertificate(template: CertificateTemplate, issuer: Certific
     ),
   );
   const signature = signDer(tbs, issuer.privateKey);
-  return der.encodeDer(der.sequence(der.encoded(tbs), identifier, der.bitString(signature)));
+  return der.encodeDer(der.sequence(der.decodeDer(tbs), identifier, der.bitString(signature)));
 }
 
 const version3 = der.tagged(0, der.integer(Uint8Array.of(2)));
@@ -65,7 +65,7 @@ export function selfIssuer(
 }
 
 /** A CA's certificate and key as an issuer; its own key identifier is copied, not computed again (openssl: error 20). */
-export function issuerFrom(ca: Certificate, privateKeyPem: string): CertificateIssuer {
+export function issuerFrom(ca: Certificate, privateKey: KeyObject): CertificateIssuer {
   const tbs = der.membersOf(der.decodeDer(ca.der), 'sequence', 'certificate')[0];
   const fields = der.membersOf(tbs, 'sequence', 'TBSCertificate');
   const subject = fields[5];
@@ -74,7 +74,7 @@ export function issuerFrom(ca: Certificate, privateKeyPem: string): CertificateI
   return {
     subject,
     authorityKeyIdentifier: authorityKeyIdentifierOf(keyIdentifier),
-    privateKey: createPrivateKey(privateKeyPem),
+    privateKey,
   };
 }
 
@@ -118,5 +118,5 @@ function authorityKeyIdentifierOf(keyIdentifier: Buffer): der.Der {
     critical: false,
     value,
   });
-  return der.encoded(der.encodeDer(extension));
+  return der.decodeDer(der.encodeDer(extension));
 }

@@ -13,7 +13,7 @@ import {
   selfIssuer,
   type CertificateTemplate,
 } from '../pki/issue-certificate.ts';
-import { keyPairFromPem, privateKeyPem, type KeyPair } from '../pki/key-pair.ts';
+import { keyPairFromPem, type KeyPair } from '../pki/key-pair.ts';
 import { encodePem } from '../pki/pem.ts';
 import { nameConstraints, noSubtrees } from '../pki/name-constraints.ts';
 
@@ -80,16 +80,25 @@ export function authorityOf(certificatePem: string, keyPem: string): Authority {
   const keyPair = keyPairFromPem(keyPem);
   if (!keyPair.publicKeyDer.equals(certificate.publicKeyDer))
     throw new Error('its key does not belong to its certificate');
-  const issuer = issuerFrom(certificate, privateKeyPem(keyPair));
-  const above = certificatesPem(certificates.filter((each) => !isSelfIssued(each)));
+  return authorityFrom([certificate, ...certificates.slice(1)], keyPair);
+}
+
+/** The same of what was read and checked: the CA, then those above it; roots among them are not handed out. */
+export function authorityFrom(
+  path: readonly [Certificate, ...Certificate[]],
+  { privateKey }: KeyPair,
+): Authority {
+  const [certificate] = path;
+  const issuer = issuerFrom(certificate, privateKey);
+  const above = certificatesPem(path.filter((each) => !isSelfSigned(each)));
   const sign = (template: CertificateTemplate): Buffer => issueCertificate(template, issuer);
   const chainOf = (leaf: Buffer): string => encodePem('CERTIFICATE', leaf) + above;
   return { certificate, sign, chainOf, issue: (template) => chainOf(sign(template)) };
 }
 
-/** A root's certificate names itself as its issuer. */
-export function isSelfIssued({ x509 }: Certificate): boolean {
-  return x509.subject === x509.issuer;
+/** Whether it is a root: signed with its own key. One that only bears its issuer's name is none. */
+export function isSelfSigned({ x509 }: Certificate): boolean {
+  return x509.subject === x509.issuer && x509.verify(x509.publicKey);
 }
 
 /** basicConstraints CA true with path length 0: it signs leaves alone. */

@@ -1,14 +1,16 @@
-import { asPodsealError } from '../errors.ts';
 import { type Follower } from '../controller/list-watch.ts';
-import { certificatesFromPem } from '../pki/certificate.ts';
+import { asPodsealError } from '../errors.ts';
+import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
 import { privateKeyPem } from '../pki/key-pair.ts';
-import { earlier, later } from '../runtime/clock.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import { later } from '../runtime/clock.ts';
 import { doorbell } from '../runtime/doorbell.ts';
 import { type CaSecret } from '../trust/ca-secret.ts';
-import { makeRoot } from './authority.ts';
+import { type Publication } from '../trust/publication.ts';
+import { isSelfSigned, makeRoot } from './authority.ts';
 import { type Announced, planCa } from './ca-plan.ts';
-import { readSigningCa, type SigningCa } from './signing-ca.ts';
-import { type LogFields } from '../telemetry/log.ts';
+import { type SigningCa } from './signing-ca.ts';
+import { storedCa } from './stored-ca.ts';
 import { type SignerConfig, type SignerWorld } from './world.ts';
 
 /**
@@ -19,154 +21,143 @@ import { type SignerConfig, type SignerWorld } from './world.ts';
 export interface CaKeeper {
   /** What the Secret's list and watch tell. */
   readonly follower: Follower<CaSecret>;
-  /** The CA that signs now; undefined: none yet. */
+  /** The CA that signs now; undefined: none does, or this replica does not lead. */
   current(): SigningCa | undefined;
-  /** Why the Secret is not used; undefined: it is. */
+  /** Why this replica could not sign if it led; undefined: it could. */
   problem(): string | undefined;
-  /** As the one writer: makes a CA where there is none, publishes, switches; until `stop`. */
-  run(stop: AbortSignal): Promise<void>;
+  /** As the one writer: makes a CA where there is none, publishes, switches; until `stop`. `onSigns`: a CA signs. */
+  run(stop: AbortSignal, onSigns: () => void): Promise<void>;
 }
 
 const rootLifetimeMs = 10 * 365 * 86_400_000;
-/** An expired CA is noticed, and what somebody did to the publication is put right, within this time. */
+/** What somebody did to the publication is put right, and an expired CA noticed, within this time. */
 const checkMs = 15_000;
+const backoff = { firstMs: 1_000, maximumMs: 15_000 };
 
-type Stored =
-  | { readonly kind: 'unknown' }
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'present'; readonly secret: CaSecret };
+/** What is known while this replica leads, and somebody else may change when it does not. */
+interface Term {
+  readonly trusted: readonly Certificate[];
+  readonly announced: Announced | undefined;
+}
 
 export function caKeeper(config: SignerConfig, world: SignerWorld): CaKeeper {
   const { clock, log, metrics } = world;
   const bell = doorbell();
-  let stored: Stored = { kind: 'unknown' };
-  let current: SigningCa | undefined;
-  let problem: string | undefined = 'the CA Secret was not read yet';
-  let announced: Announced | undefined;
+  const secret = storedCa(world, () => bell.ring());
+  let signing: SigningCa | undefined;
+  let term: Term | undefined;
 
-  const refuse = (why: string): void => {
-    if (why !== problem)
-      log('error', 'ca.refused', refusal(world.ca.where, why), refusalHint(current));
-    problem = why;
-    metrics.set('podseal_signer_ca_usable', 0);
-  };
-  const candidate = (): SigningCa | undefined => {
-    if (stored.kind === 'unknown') return undefined;
-    try {
-      if (stored.kind === 'missing') throw new Error('there is no such Secret');
-      const ca = readSigningCa(stored.secret, clock.now());
-      problem = undefined;
-      metrics.set('podseal_signer_ca_usable', 1);
-      return ca;
-    } catch (error) {
-      refuse(error instanceof Error ? error.message : String(error));
-      return undefined;
-    }
-  };
-  const make = async (): Promise<void> => {
-    const keyPair = await world.generateKey('ECDSAP256');
-    const now = clock.now();
-    const certificate = makeRoot(
-      {
-        ...config.scope,
-        commonName: `Podseal CA ${now.toISOString().slice(0, 10)}`,
-        notBefore: new Date(now.getTime() - config.backDateMs),
-        notAfter: later(now, rootLifetimeMs),
-        serial: world.randomBytes(16),
-      },
-      keyPair,
-    );
-    const secret = { certificate, key: privateKeyPem(keyPair), root: certificate };
-    try {
-      await world.ca.create(secret);
-      log('info', 'ca.made', `Made a CA in Secret ${JSON.stringify(world.ca.where)}`, {
-        fingerprint: certificatesFromPem(certificate)[0]?.fingerprint,
-      });
-      // The watch may tell late, and would tell the same.
-      if (stored.kind === 'missing') stored = { kind: 'present', secret };
-    } catch (error) {
-      // Another replica was first: its Secret comes by the watch.
-      if (asPodsealError(error).code !== 'API_CONFLICT') throw error;
-    }
-  };
-  const dropExpired = (now: Date): void => {
-    if (!current || now < current.authority.certificate.validity.notAfter) return;
-    current = undefined;
-    log('error', 'ca.expired', 'The CA that signed has expired; nothing is signed');
-  };
   const signWith = (ca: SigningCa): void => {
-    if (current?.id !== ca.id) {
-      const { notAfter } = ca.authority.certificate.validity;
+    if (signing?.id !== ca.id) {
+      const { notAfter } = ca.validity;
       log('info', 'ca.signs', 'This CA signs from now on', {
-        fingerprint: ca.id,
+        fingerprint: ca.authority.certificate.fingerprint,
         notAfter: notAfter.toISOString(),
       });
       metrics.set('podseal_signer_ca_not_after_timestamp_seconds', notAfter.getTime() / 1000);
     }
-    current = ca;
+    signing = ca;
   };
-  /** One look at everything; returns when to look again at the latest. */
-  const step = async (): Promise<Date> => {
-    const now = clock.now();
-    dropExpired(now);
-    if (stored.kind === 'missing' && !current) await make();
-    const next = candidate() ?? current;
-    const check = later(now, checkMs);
-    if (!next) return check;
+  const begin = async (): Promise<Term> => {
     const published = await world.trust.read();
-    const trusted = published ? trustedIn(published.bundlePem, now) : [];
-    const plan = planCa(next, { current, trusted, announced }, { now, settleMs: config.settleMs });
-    ({ announced } = plan);
-    await world.trust.publish({ bundlePem: plan.bundlePem, signingChainPem: plan.signs.chainPem });
-    signWith(plan.signs);
-    return plan.switchAt ? earlier(plan.switchAt, check) : check;
+    const trusted = published ? rootsIn(published) : [];
+    const known = new Set(trusted.map(({ fingerprint }) => fingerprint));
+    // The leader before us signed with it, so it goes on at once, also while another one is announced.
+    const signed = secret
+      .lastGood()
+      .find(
+        ({ chainPem, roots }) =>
+          chainPem === published?.signingChainPem &&
+          roots.every(({ fingerprint }) => known.has(fingerprint)),
+      );
+    if (signed) signWith(signed);
+    return { trusted, announced: undefined };
   };
-  const set = (next: Stored): void => {
-    stored = next;
-    bell.ring();
+  const dropExpired = (): void => {
+    if (!signing || clock.now() < signing.validity.notAfter) return;
+    signing = undefined;
+    log('error', 'ca.expired', 'The CA that signed has expired; nothing is signed');
+  };
+  /** One look at everything; returns after how long to look again at the latest. */
+  const step = async (): Promise<number> => {
+    dropExpired();
+    if (secret.isMissing() && secret.lastGood().length === 0) {
+      const made = await makeCa(config, world);
+      if (made) secret.created(made);
+    }
+    const stored = secret.read();
+    const { trusted, announced } = (term ??= await begin());
+    const next = stored ?? signing ?? secret.lastGood()[0];
+    if (!next) return checkMs;
+    const moment = { now: clock.now(), uptimeMs: clock.uptimeMs(), settleMs: config.settleMs };
+    const plan = planCa(next, { current: signing, trusted, announced }, moment);
+    const { bundle, signs } = plan;
+    await world.trust.publish({ bundlePem: bundle.pem, signingChainPem: signs.chainPem });
+    // From here on only what we published is trusted, whatever somebody writes into it.
+    term = { trusted: bundle.certificates, announced: plan.announced };
+    signWith(signs);
+    return Math.min(plan.switchInMs ?? checkMs, checkMs);
   };
   return {
-    follower: {
-      replace: ([secret]) => set(secret ? { kind: 'present', secret } : { kind: 'missing' }),
-      put: (secret) => set({ kind: 'present', secret }),
-      remove: () => set({ kind: 'missing' }),
-    },
-    current: () => current,
-    problem: () => problem,
-    async run(stop) {
-      while (!stop.aborted) {
+    follower: secret.follower,
+    current: () => (signing && clock.now() < signing.validity.notAfter ? signing : undefined),
+    problem: () => (secret.lastGood().length > 0 ? undefined : secret.problem()),
+    async run(stop, onSigns) {
+      for (let failures = 0; !stop.aborted;) {
         const { signal, release } = bell.nextRing(stop);
-        let until: Date;
+        let pauseMs: number;
         try {
-          until = await step();
+          pauseMs = await step();
+          failures = 0;
         } catch (thrown) {
           const error = asPodsealError(thrown);
           metrics.add('podseal_controller_failures_total', { code: error.code });
           log('warn', 'ca.unpublished', error.message, { code: error.code, hint: error.hint });
-          until = later(clock.now(), Math.max(1_000, error.retryAfterMs ?? 0));
+          const waitMs = backoffMs(++failures, backoff, world.random.fraction());
+          pauseMs = Math.max(waitMs, error.retryAfterMs ?? 0);
         }
-        await clock.sleepUntil(until, signal);
+        if (signing) onSigns();
+        await clock.pause(pauseMs, signal);
         release();
       }
+      // Another replica may change all of it now.
+      signing = undefined;
+      term = undefined;
     },
   };
 }
 
-function refusal(where: string, why: string): string {
-  return `Cannot use the CA in Secret ${JSON.stringify(where)}: ${why}`;
-}
-
-function refusalHint(current: SigningCa | undefined): LogFields {
-  const effect = current ? 'The CA that was used before goes on signing.' : 'Nothing is signed.';
-  return {
-    hint: `${effect} Put a CA with its key into tls.crt and tls.key, and the root into ca.crt.`,
-  };
-}
-
-/** What stands in the bundle and is still worth trusting; a bundle that somebody broke is made anew. */
-function trustedIn(pem: string, now: Date) {
+/** A CA of our own, stored; undefined: somebody else was first, and the watch will tell. */
+async function makeCa(config: SignerConfig, world: SignerWorld): Promise<CaSecret | undefined> {
+  const keyPair = await world.generateKey('ECDSAP256');
+  const now = world.clock.now();
+  const certificate = makeRoot(
+    {
+      ...config.scope,
+      commonName: `Podseal CA ${now.toISOString().slice(0, 10)}`,
+      notBefore: new Date(now.getTime() - config.backDateMs),
+      notAfter: later(now, rootLifetimeMs),
+      serial: world.randomBytes(16),
+    },
+    keyPair,
+  );
+  const secret = { certificate, key: privateKeyPem(keyPair), root: certificate };
   try {
-    return certificatesFromPem(pem).filter(({ validity }) => now < validity.notAfter);
+    await world.ca.create(secret);
+  } catch (error) {
+    if (asPodsealError(error).code === 'API_CONFLICT') return undefined;
+    throw error;
+  }
+  world.log('info', 'ca.made', `Made a CA in Secret ${JSON.stringify(world.ca.where)}`, {
+    fingerprint: certificatesFromPem(certificate)[0]?.fingerprint,
+  });
+  return secret;
+}
+
+/** The roots that stand in the bundle; of one that somebody broke, none. */
+function rootsIn({ bundlePem }: Publication): readonly Certificate[] {
+  try {
+    return certificatesFromPem(bundlePem).filter((each) => each.x509.ca && isSelfSigned(each));
   } catch {
     return [];
   }

@@ -52,7 +52,12 @@ export type Answer =
       readonly template: CertificateTemplate;
       readonly leaf: Buffer;
     }
-  | { readonly kind: 'fail'; readonly violations: readonly Violation[] };
+  | {
+      readonly kind: 'fail';
+      readonly violations: readonly Violation[];
+      /** Undefined: they cannot be read. */
+      readonly names: SubjectNames | undefined;
+    };
 
 export type AnswerLimits = Omit<ProfileLimits, 'issuerValidity'>;
 
@@ -71,7 +76,9 @@ export function answerTo(
     limits: { ...anyKey, maximumLifetimeMs: limits.maximumLifetimeMs },
   };
   const violations = violationsOf(asked);
-  if (violations.length > 0 || content.kind !== 'read') return { kind: 'fail', violations };
+  if (content.kind !== 'read') return { kind: 'fail', violations, names: undefined };
+  const { names } = content.value;
+  if (violations.length > 0) return { kind: 'fail', violations, names };
   const template = certificateProfile(
     content.value,
     {
@@ -83,7 +90,7 @@ export function answerTo(
     moment,
   );
   const leaf = ca.authority.sign(template);
-  return { kind: 'issue', names: content.value.names, template, leaf };
+  return { kind: 'issue', names, template, leaf };
 }
 
 /** What of the rules' limits is the approver's policy alone. */
@@ -107,7 +114,7 @@ export async function handleRequest(
   const moment = { now: world.clock.now(), serial: world.randomBytes(16) };
   const answer = answerTo(request, ca, world.config, moment);
   return answer.kind === 'fail'
-    ? fail(request, answer.violations, world)
+    ? fail(request, answer, world)
     : issue(request, answer, ca.authority.chainOf(answer.leaf), world);
 }
 
@@ -118,19 +125,9 @@ async function issue(
   world: HandleWorld,
 ): Promise<Outcome> {
   const { clock, metrics } = world;
-  try {
-    await world.issuance.issue(request, chainPem);
-  } catch (error) {
-    return writtenByOthers(error, request, world, () =>
-      metrics.add('podseal_signer_in_vain_total', {}),
-    );
-  }
-  metrics.add('podseal_signer_certificates_total', {});
-  const seconds = (clock.now().getTime() - request.createdAt.getTime()) / 1000;
-  metrics.observe('podseal_signer_issue_seconds', Math.max(0, seconds));
   const serial = Buffer.from(template.serial).toString('hex').toUpperCase();
   const notAfter = template.validity.notAfter.toISOString();
-  world.log('info', 'certificate.issued', `Issued ${request.name}`, {
+  const fields = {
     request: request.name,
     signerName: request.signerName,
     pod: shownPod(request),
@@ -138,7 +135,21 @@ async function issue(
     serial,
     fingerprint: sha256Hex(leaf),
     notAfter,
-  });
+  };
+  try {
+    await world.issuance.issue(request, chainPem);
+  } catch (error) {
+    // Every certificate that may be out there stands in the log.
+    if (isUnanswered(error))
+      world.log('warn', 'certificate.unconfirmed', `No answer about ${request.name}`, fields);
+    return writtenByOthers(error, request, world, () =>
+      metrics.add('podseal_signer_in_vain_total', {}),
+    );
+  }
+  metrics.add('podseal_signer_certificates_total', {});
+  const seconds = (clock.now().getTime() - request.createdAt.getTime()) / 1000;
+  metrics.observe('podseal_signer_issue_seconds', Math.max(0, seconds));
+  world.log('info', 'certificate.issued', `Issued ${request.name}`, fields);
   tellPod(request, world, {
     type: 'Normal',
     reason: 'CertificateIssued',
@@ -149,7 +160,7 @@ async function issue(
 
 async function fail(
   request: ObservedRequest,
-  violations: readonly Violation[],
+  { violations, names }: Extract<Answer, { kind: 'fail' }>,
   world: HandleWorld,
 ): Promise<Outcome> {
   const message = formatDenial({
@@ -174,6 +185,8 @@ async function fail(
       request: request.name,
       signerName: request.signerName,
       requester: request.requester.username,
+      pod: shownPod(request),
+      names: names && allNames(names),
       reasons: message.split('\n'),
     },
   );
@@ -183,6 +196,12 @@ async function fail(
     message: `Cannot sign ${request.name}:\n${message}`.slice(0, 1000),
   });
   return { kind: 'done' };
+}
+
+/** Whether the write may have been made all the same; who is told when to come again was not served. */
+function isUnanswered(error: unknown): boolean {
+  if (!(error instanceof PodsealError)) return false;
+  return error.code === 'API_UNREACHABLE' && error.retryAfterMs === undefined;
 }
 
 /** After a write that was refused: what is there now decides. */
@@ -196,9 +215,9 @@ async function writtenByOthers(
   // API_REFUSED: a certificate that is there already cannot be changed (kubernetes-facts 1.3).
   const isTaken = ['API_NOT_FOUND', 'API_CONFLICT', 'API_REFUSED'].includes(error.code);
   if (!isTaken) throw error;
+  note();
   const now = await world.issuance.read(request.name);
   const isStillOpen = now?.uid === request.uid && standingOf(now) === 'approved';
-  note();
   if (!isStillOpen) return { kind: 'done' };
   if (error.code === 'API_REFUSED') throw error;
   return handleRequest(now, world);

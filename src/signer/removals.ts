@@ -11,8 +11,8 @@ export interface KeptRequest {
   readonly uid: string;
   readonly standing: Standing;
   readonly createdAt: Date;
-  /** When it was first seen to stand so, by our own clock: clocks of others decide nothing. */
-  readonly since: Date;
+  /** The uptime at which it was first seen to stand so: clocks of others decide nothing. */
+  readonly sinceMs: number;
   /** Undefined: not from a pod. */
   readonly pod: BoundPod | undefined;
 }
@@ -20,7 +20,7 @@ export interface KeptRequest {
 export function keptRequest(
   request: ObservedRequest,
   before: KeptRequest | undefined,
-  now: Date,
+  uptimeMs: number,
 ): KeptRequest {
   const standing = standingOf(request);
   const requester = boundPodOf(request.requester);
@@ -29,7 +29,7 @@ export function keptRequest(
     uid: request.uid,
     standing,
     createdAt: request.createdAt,
-    since: before?.standing === standing ? before.since : now,
+    sinceMs: before?.standing === standing ? before.sinceMs : uptimeMs,
     pod: requester.kind === 'pod' ? requester.pod : undefined,
   };
 }
@@ -37,19 +37,23 @@ export function keptRequest(
 export type RemovalReason = 'issued' | 'denied' | 'failed' | 'excess' | 'abandoned';
 
 /** Kubernetes' own cleaner keeps all of them for an hour or more; the agent reads its answer within seconds. */
-const keptForMs: Readonly<Partial<Record<Standing, number>>> = {
+const keptForMs = {
   issued: 10 * 60_000,
   denied: 60 * 60_000,
   failed: 60 * 60_000,
-};
+} as const satisfies Partial<Record<Standing, number>>;
 
 /** Whether it has stood finished for long enough, and why it goes. */
-export function finishedReason(request: KeptRequest, now: Date): RemovalReason | undefined {
-  const keptMs = keptForMs[request.standing];
-  if (keptMs === undefined || now.getTime() - request.since.getTime() < keptMs) return undefined;
-  return request.standing === 'issued' || request.standing === 'denied'
-    ? request.standing
-    : 'failed';
+export function finishedReason(
+  { standing, sinceMs }: KeptRequest,
+  uptimeMs: number,
+): RemovalReason | undefined {
+  if (!isFinished(standing)) return undefined;
+  return uptimeMs - sinceMs >= keptForMs[standing] ? standing : undefined;
+}
+
+function isFinished(standing: Standing): standing is keyof typeof keptForMs {
+  return standing in keptForMs;
 }
 
 /** Which requests of one pod are too many: unfinished and denied ones count, the oldest denied go first, then the newest pending. */

@@ -23,6 +23,7 @@ export function signer(config: SignerConfig, world: SignerWorld): Controller {
   const keeper = caKeeper(config, world);
   const cleaner = janitor({
     clock,
+    random: world.random,
     log,
     metrics,
     issuance,
@@ -56,19 +57,30 @@ export function signer(config: SignerConfig, world: SignerWorld): Controller {
       recordEvent: (pod, event) => events.record(pod, event),
     });
   const lead = async (while_: AbortSignal): Promise<void> => {
-    await Promise.all([
-      keeper.run(while_),
-      cleaner.run(while_),
+    const firstCa = Promise.withResolvers<undefined>();
+    const begin = (): void => firstCa.resolve(undefined);
+    const work = (): Promise<void> =>
       runWorkers(
         list,
         handle,
         { clock, random: world.random, onFailure: (error) => copy.failed(error) },
         { count: config.workers, stop: while_ },
-      ),
+      );
+    await Promise.all([
+      keeper.run(while_, begin).finally(begin),
+      cleaner.run(while_),
+      // Without a CA each request would be put off, and wait for longer than the CA takes.
+      firstCa.promise.then(work),
     ]);
   };
   return {
-    reasonsNotReady: () => copy.missing().map((what) => `not listed yet: ${what}`),
+    reasonsNotReady() {
+      const problem = keeper.problem();
+      return [
+        ...copy.missing().map((what) => `not listed yet: ${what}`),
+        ...(problem === undefined ? [] : [`no CA in Secret ${world.ca.where}: ${problem}`]),
+      ];
+    },
     updateGauges() {
       metrics.set('podseal_queue_depth', list.depth);
       metrics.set('podseal_queue_put_off', list.putOffCount);

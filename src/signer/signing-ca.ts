@@ -1,12 +1,18 @@
-import { certificatesFromPem, type Certificate, extensionsOf, type Validity } from '../pki/certificate.ts';
-import * as der from '../pki/der.ts';
-import { extensionOids } from '../pki/extensions.ts';
+import {
+  type Certificate,
+  certificatesFromPem,
+  certificatesPem,
+  oneLine,
+  type Validity,
+} from '../pki/certificate.ts';
+import { keyPairFromPem, type KeyPair } from '../pki/key-pair.ts';
 import { type NameConstraints, nameConstraintsOf } from '../pki/name-constraints.ts';
-import { publicKeyProblem } from '../pki/public-key.ts';
+import { sha256Hex } from '../pki/signature.ts';
 import { bundleOf } from '../trust/bundle.ts';
 import { type CaSecret } from '../trust/ca-secret.ts';
 import { verifyChain } from '../trust/verify-chain.ts';
-import { authorityOf, isSelfIssued, type Authority } from './authority.ts';
+import { authorityFrom, isSelfSigned, type Authority } from './authority.ts';
+import { caProblem } from './ca-problem.ts';
 
 /** A CA that may sign, with all that was checked. */
 export interface SigningCa {
@@ -15,53 +21,47 @@ export interface SigningCa {
   readonly roots: readonly Certificate[];
   /** Of the CA and those above it. */
   readonly constraints: readonly NameConstraints[];
+  /** While the CA and all above it are valid: nothing that it signs is good for longer. */
+  readonly validity: Validity;
   /** The CA, those above it and the root: what the approver reads to know what can be signed; PEM. */
   readonly chainPem: string;
-  readonly validity: Validity;
-  /** SHA-256 of the CA's certificate, lower-case hex. */
+  /** SHA-256 of that chain, lower-case hex: the same key below another root is another CA to those who verify. */
   readonly id: string;
 }
 
 /**
  * The CA in a Secret. Throws an Error that says what is wrong and what to put there, in words that fit
- * after "the CA Secret cannot be used: ".
+ * after "Cannot use the CA in Secret NAME: ".
  */
 export function readSigningCa(secret: CaSecret, now: Date): SigningCa {
-  const { certificate: pem, key, root } = secret;
-  if (pem === undefined || key === undefined)
-    throw new Error(`it lacks ${pem === undefined ? 'tls.crt' : 'tls.key'}`);
-  const authority = readAuthority(pem, key);
-  const { certificate } = authority;
-  checkMaySign(certificate, now);
-  const [, ...above] = readPem(pem, 'tls.crt');
-  const given = root === undefined ? [] : readPem(root, 'ca.crt');
-  const roots = given.length > 0 ? given.filter(isSelfIssued) : [certificate].filter(isSelfIssued);
-  if (roots.length === 0)
-    throw new Error(
-      'tls.crt is an intermediate, and ca.crt does not hold its root; put the self-signed root there',
-    );
-  const verdict = verifyChain(certificate, above, bundleOf(roots), now);
-  if (!isSelfIssued(certificate) && verdict.kind === 'untrusted')
-    throw new Error(`tls.crt does not lead to the root in ca.crt: ${verdict.why}`);
-  const path =
-    verdict.kind === 'trusted' ? [...new Set([...verdict.path, verdict.root])] : [certificate];
-  const usedRoots = verdict.kind === 'trusted' ? [verdict.root] : [certificate];
-  checkPathLengths(path);
+  const [certificate, ...above] = certificatesIn(secret.certificate, 'tls.crt');
+  if (!certificate) throw new Error('tls.crt holds no certificate');
+  const keyPair = keyIn(secret.key);
+  if (!keyPair.publicKeyDer.equals(certificate.publicKeyDer))
+    throw new Error('tls.key does not belong to the first certificate of tls.crt');
+  refuse('tls.crt', caProblem(certificate, { below: 0, now }));
+  const path: Path = isSelfSigned(certificate)
+    ? [certificate]
+    : pathToRoot(certificate, above, certificatesIn(secret.root ?? '', 'ca.crt'), now);
+  for (const [below, each] of path.entries())
+    refuse(JSON.stringify(oneLine(each.x509.subject)), caProblem(each, { below, now }));
+  const chainPem = certificatesPem(path);
   return {
-    authority,
-    roots: usedRoots,
-    constraints: path.flatMap((each) => nameConstraintsOf(each) ?? []),
-    chainPem: bundlePem(path),
-    validity: certificate.validity,
-    id: certificate.fingerprint,
+    authority: authorityFrom(path, keyPair),
+    roots: path.slice(-1),
+    constraints: path.flatMap(constraintsOf),
+    validity: commonValidity(path),
+    chainPem,
+    id: sha256Hex(chainPem),
   };
 }
 
-function bundlePem(path: readonly Certificate[]): string {
-  return path.map((each) => each.x509.toString()).join('');
+function refuse(what: string, problem: string | undefined): void {
+  if (problem !== undefined) throw new Error(`${what} ${problem}`);
 }
 
-function readPem(pem: string, name: string): readonly Certificate[] {
+function certificatesIn(pem: string | undefined, name: string): readonly Certificate[] {
+  if (pem === undefined) throw new Error(`it lacks ${name}`);
   try {
     return certificatesFromPem(pem);
   } catch (error) {
@@ -71,42 +71,56 @@ function readPem(pem: string, name: string): readonly Certificate[] {
   }
 }
 
-function readAuthority(pem: string, key: string): Authority {
-  readPem(pem, 'tls.crt');
-  return authorityOf(pem, key);
-}
-
-function checkMaySign(certificate: Certificate, now: Date): void {
-  const { notBefore, notAfter } = certificate.validity;
-  if (now >= notAfter) throw new Error(`its certificate expired at ${notAfter.toISOString()}`);
-  if (now < notBefore)
-    throw new Error(`its certificate is valid only from ${notBefore.toISOString()}`);
-  const usage = extensionsOf(certificate).find(({ oid }) => oid === extensionOids.keyUsage);
-  // keyCertSign is bit 5 (RFC 5280 4.2.1.3).
-  const bits = usage && (der.bitsOf(der.decodeDer(usage.value), 'keyUsage').bytes[0] ?? 0);
-  if (bits !== undefined && (bits & 0x04) === 0)
-    throw new Error('its certificate may not sign certificates (keyUsage lacks keyCertSign)');
-  const problem = publicKeyProblem(certificate.x509.publicKey, certificate.publicKeyDer);
-  if (problem !== undefined) throw new Error(`its key: ${problem}`);
-}
-
-/** RFC 5280 4.2.1.9: how many intermediates may stand below a CA. `path` begins with the one that signs leaves. */
-function checkPathLengths(path: readonly Certificate[]): void {
-  for (const [below, certificate] of path.entries()) {
-    const limit = pathLengthOf(certificate);
-    if (limit !== undefined && limit < below)
-      throw new Error(
-        `the path length of ${JSON.stringify(certificate.x509.subject)} allows ${limit} CAs below it, and there are ${below}`,
-      );
+function keyIn(pem: string | undefined): KeyPair {
+  if (pem === undefined) throw new Error('it lacks tls.key');
+  try {
+    return keyPairFromPem(pem);
+  } catch (error) {
+    // RFC 1421 headers and PKCS#8 alike say so.
+    const isEncrypted = /^(-----BEGIN ENCRYPTED|Proc-Type: 4,ENCRYPTED)/m.test(pem);
+    const why = isEncrypted
+      ? 'is encrypted; put it there without a password'
+      : 'is no private key in PEM';
+    throw new Error(`tls.key ${why}`, { cause: error });
   }
 }
 
-function pathLengthOf(certificate: Certificate): number | undefined {
-  const extension = extensionsOf(certificate).find(
-    ({ oid }) => oid === extensionOids.basicConstraints,
-  );
-  if (!extension) return undefined;
-  const members = der.membersOf(der.decodeDer(extension.value), 'sequence', 'basicConstraints');
-  const length = members[1];
-  return length && Number(`0x${der.integerOf(length, 'pathLenConstraint').toString('hex')}`);
+type Path = readonly [Certificate, ...Certificate[]];
+
+/** The CA, those above it in the order in which they sign, and its root. CAs above it may stand in either file. */
+function pathToRoot(
+  certificate: Certificate,
+  above: readonly Certificate[],
+  given: readonly Certificate[],
+  now: Date,
+): Path {
+  const roots = given.filter(isSelfSigned);
+  if (roots.length === 0)
+    throw new Error(
+      'tls.crt is an intermediate, and ca.crt does not hold its root; put the self-signed root there',
+    );
+  const offered = [...above, ...given].filter((each) => !isSelfSigned(each));
+  const verdict = verifyChain(certificate, offered, bundleOf(roots), now);
+  if (verdict.kind === 'untrusted')
+    throw new Error(`tls.crt does not lead to the root in ca.crt: ${verdict.why}`);
+  return [certificate, ...verdict.path.slice(1), verdict.root];
+}
+
+function constraintsOf(certificate: Certificate): readonly NameConstraints[] {
+  try {
+    return [nameConstraintsOf(certificate) ?? []].flat();
+  } catch (error) {
+    const name = JSON.stringify(oneLine(certificate.x509.subject));
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`the name constraints of ${name} cannot be read: ${why}`, { cause: error });
+  }
+}
+
+function commonValidity(path: readonly Certificate[]): Validity {
+  const times = (end: keyof Validity): number[] =>
+    path.map(({ validity }) => validity[end].getTime());
+  return {
+    notBefore: new Date(Math.max(...times('notBefore'))),
+    notAfter: new Date(Math.min(...times('notAfter'))),
+  };
 }

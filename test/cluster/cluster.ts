@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attachControlPlane, startControlPlane, type Part } from './control-plane.ts';
 import { cacheDirectory } from './binaries.ts';
-import { startNode, stopNode } from './node.ts';
+import { importImage, startNode, stopNode } from './node.ts';
+import { packPodsealImage } from './podseal-image.ts';
 
 const usage = `Usage: npm run cluster -- COMMAND
 
@@ -21,7 +22,7 @@ async function main(args: readonly string[]): Promise<number> {
   const [command, part = '', how = 'term'] = args;
   switch (command) {
     case 'up':
-      if (part === '--node') await startNode(directory, say);
+      if (part === '--node') await upNode();
       else if (part === '') (await startControlPlane({ directory, say })).api.close();
       else return wrong(`unknown option ${part}`);
       say('for kubectl: eval "$(npm run --silent cluster -- env)"');
@@ -59,6 +60,12 @@ async function main(args: readonly string[]): Promise<number> {
     default:
       return wrong(command === undefined ? '' : `unknown command ${command}`);
   }
+}
+
+/** A node with the image of this working tree, for deploy/ and the examples. */
+async function upNode(): Promise<void> {
+  await startNode(directory, say);
+  await importImage(directory, await packPodsealImage(directory));
 }
 
 function isNode(): boolean {

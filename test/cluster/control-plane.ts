@@ -31,8 +31,11 @@ export interface ControlPlane {
     /** The serving pair, for a proxy in front; PEM. */
     readonly servingPair: { readonly cert: string; readonly key: string };
     stop(part: Part, how: 'kill' | 'term'): Promise<void>;
-    /** Starts it again with the same arguments, and waits until it serves; nothing when it runs. */
-    start(part: Part): Promise<void>;
+    /**
+     * Starts it again with the same arguments, these flags after them (the last of a name counts), and
+     * waits until it serves; nothing when it runs.
+     */
+    start(part: Part, flags?: readonly string[]): Promise<void>;
   };
   /** Ends every part and removes every file; nothing on an existing cluster. */
   down(): Promise<void>;
@@ -171,8 +174,8 @@ function handle(directory: string, state: State, admin: string): ControlPlane {
         return { cert: pki('apiserver.crt'), key: pki('apiserver.key') };
       },
       stop: (part, how) => endPart(directory, part, how),
-      async start(part) {
-        startPartAgain(directory, part);
+      async start(part, flags = []) {
+        startPartAgain(directory, part, flags);
         await until(`${part} to serve again`, directory, async () => {
           if (part !== 'kube-controller-manager') return serves(api);
           // It gives up when the API server is not there.

@@ -125,26 +125,8 @@ export async function startNode(directory: string, say: (line: string) => void):
     );
     writeNodeFiles(directory, pki, config);
     await start('containerd', ['containerd', '--config', join(directory, 'containerd.toml')]);
-    const ctr = [
-      'nsenter',
-      '-t',
-      String(box),
-      '-m',
-      '-n',
-      '-p',
-      '--',
-      'ctr',
-      '--address',
-      '/run/containerd/containerd.sock',
-      '-n',
-      'k8s.io',
-    ];
-    await until(
-      'containerd ready',
-      async () => (await run('nsenter', [...ctr.slice(1), 'version'])).stdout !== '',
-    );
-    for (const image of await buildImages(directory))
-      await run('nsenter', [...ctr.slice(1), 'images', 'import', image]);
+    await until('containerd ready', async () => (await ctr(box, 'version')) !== '');
+    for (const image of await buildImages(directory)) await ctr(box, 'images', 'import', image);
     tick('images imported');
     const kubelet = writeKubeconfig(directory, 'kubelet', {
       'client-certificate': join(pki, 'kubelet.crt'),
@@ -186,10 +168,27 @@ export async function startNode(directory: string, say: (line: string) => void):
   }
 }
 
+/** Gives an image, in an archive, to the containerd of a node that is up. */
+export async function importImage(directory: string, archive: string): Promise<void> {
+  const { box } = stateOf(directory).processes;
+  if (!box) throw new Error(`Cannot import ${archive}: there is no node in ${directory}`);
+  await ctr(box.pid, 'images', 'import', archive);
+}
+
+/** containerd's own client, inside the sandbox. */
+async function ctr(box: number, ...args: readonly string[]): Promise<string> {
+  const socket = ['--address', '/run/containerd/containerd.sock', '-n', 'k8s.io'];
+  const inside = ['-t', String(box), '-m', '-n', '-p', '--', 'ctr', ...socket];
+  return (await run('nsenter', [...inside, ...args])).stdout;
+}
+
+function stateOf(directory: string): NodeState {
+  return JSON.parse(readFileSync(join(directory, 'state.json'), 'utf8')) as NodeState;
+}
+
 /** Ends the sandbox and removes link, cgroups and files. */
 export async function stopNode(directory: string): Promise<void> {
-  const state = JSON.parse(readFileSync(join(directory, 'state.json'), 'utf8')) as NodeState;
-  const { box, ...others } = state.processes;
+  const { box, ...others } = stateOf(directory).processes;
   if (box) await end(box, 'SIGKILL');
   await Promise.all(Object.values(others).map((process) => end(process, 'SIGKILL')));
   await run('ip', ['link', 'del', net.link]).catch(() => undefined);
@@ -451,7 +450,7 @@ async function buildImages(directory: string): Promise<readonly string[]> {
       rootfs,
       `podseal.test/${name}:1`,
       archive,
-      ...entrypoint,
+      JSON.stringify({ Env: ['PATH=/usr/local/bin:/usr/bin:/bin'], Entrypoint: entrypoint }),
     ]);
     return archive;
   };

@@ -30,10 +30,14 @@ export function startPart(directory: string, part: string, command: Command): vo
   renameSync(temporary, path);
 }
 
-/** Starts a part again with the same arguments; does nothing when it still runs. */
-export function startPartAgain(directory: string, part: string): void {
+/** Starts a part again with the same arguments and more flags; does nothing when it still runs. */
+export function startPartAgain(
+  directory: string,
+  part: string,
+  flags: readonly string[] = [],
+): void {
   const { command, process: last } = runningPart(directory, part);
-  if (!isAlive(last)) startPart(directory, part, command);
+  if (!isAlive(last)) startPart(directory, part, [...command, ...flags]);
 }
 
 /** Ends a part and waits until it is gone. */

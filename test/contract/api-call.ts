@@ -1,4 +1,5 @@
 import { Agent, request as httpsRequest } from 'node:https';
+import { createInterface } from 'node:readline';
 
 /** A token as bearer; undefined sends no Authorization header. */
 export interface Call {
@@ -18,8 +19,24 @@ export interface Answer {
   readonly body: unknown;
 }
 
+/** One line of a watch. */
+export interface WatchEvent {
+  readonly type: string;
+  readonly object: unknown;
+}
+
+export interface OpenWatch {
+  /** So far, in order. */
+  readonly events: readonly WatchEvent[];
+  /** Resolves when the server has ended it. */
+  readonly ended: Promise<void>;
+  stop(): void;
+}
+
 export interface Caller {
   call(call: Call): Promise<Answer>;
+  /** Resolves when the server has begun to answer; rejects unless with 200. */
+  watch(path: string, token: string): Promise<OpenWatch>;
   close(): void;
 }
 
@@ -57,6 +74,25 @@ export function caller(serverUrl: string, caPem: string): Caller {
         );
         outgoing.on('error', reject);
         outgoing.end(text);
+      }),
+    watch: (path, token) =>
+      new Promise((resolve, reject) => {
+        const headers = { accept: 'application/json', authorization: `Bearer ${token}` };
+        const outgoing = httpsRequest(`${serverUrl}${path}`, { agent, headers }, (incoming) => {
+          const events: WatchEvent[] = [];
+          const lines = createInterface({ input: incoming });
+          // We stopped it, or the server broke it off: what came stands in `events`.
+          lines.on('error', () => undefined);
+          lines.on('line', (line) => {
+            if (line !== '') events.push(JSON.parse(line) as WatchEvent);
+          });
+          const ended = new Promise<void>((over) => lines.on('close', over));
+          if (incoming.statusCode === 200)
+            resolve({ events, ended, stop: () => outgoing.destroy() });
+          else reject(new Error(`Cannot watch ${path}: ${incoming.statusCode}`));
+        });
+        outgoing.on('error', reject);
+        outgoing.end();
       }),
     close: () => agent.destroy(),
   };

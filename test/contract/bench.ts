@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type PolicyRule } from '../embedded-api/authorization.ts';
 import { type PodFacts } from '../embedded-api/server.ts';
 import { makeServingPair } from '../embedded-api/serving-certificate.ts';
-import { caller, type Answer, type Call, type Caller } from './api-call.ts';
+import { caller, type Answer, type Call, type Caller, type OpenWatch } from './api-call.ts';
 import { certificationRequestPem } from './certification-requests.ts';
 
 /** An API server to hold to the contract, and who may do what on it. */
@@ -106,6 +106,8 @@ export interface Bench {
   readonly call: (call: Call) => Promise<Answer>;
   readonly admin: Ask;
   readonly asPod: Ask;
+  /** As administrator; `what` is a path with its query. */
+  readonly watch: (what: string) => Promise<OpenWatch>;
   /** A good request with a new name and key, but for what is given. */
   readonly newRequest: (spec?: object, metadata?: object) => NewRequest;
   /** A stored request that got its status the regular way; the certificate as PEM. */
@@ -119,7 +121,9 @@ type Ask = (method: string, path: string, body?: unknown, contentType?: string) 
 export function newBench(start: () => Promise<ContractApi>): Bench {
   const run = `contract-${randomUUID().slice(0, 8)}`;
   const signerName = `${run}.example.com/signer`;
+  /** Paths. */
   const created = new Set<string>();
+  const watches: OpenWatch[] = [];
   let opened: { api: ContractApi; client: Caller } | undefined;
   let count = 0;
   const bench = (): { api: ContractApi; client: Caller } => {
@@ -128,7 +132,10 @@ export function newBench(start: () => Promise<ContractApi>): Bench {
   };
   const call: Bench['call'] = async (asked) => {
     const answer = await bench().client.call(asked);
-    if (answer.code === 201) created.add((answer.body as SigningRequestJson).metadata.name);
+    if (answer.code === 201) {
+      const { name } = (answer.body as SigningRequestJson).metadata;
+      created.add(`${asked.path}/${encodeURIComponent(name)}`);
+    }
     return answer;
   };
   const askAs =
@@ -151,6 +158,12 @@ export function newBench(start: () => Promise<ContractApi>): Bench {
   });
   return {
     ...{ run, signerName, call, admin, asPod, newRequest },
+    async watch(what) {
+      const { api, client } = bench();
+      const opened = await client.watch(what, api.adminToken);
+      watches.push(opened);
+      return opened;
+    },
     get api() {
       return bench().api;
     },
@@ -170,8 +183,8 @@ export function newBench(start: () => Promise<ContractApi>): Bench {
     },
     async close() {
       if (!opened) return;
-      for (const name of created)
-        await admin('DELETE', `${collection}/${encodeURIComponent(name)}`);
+      for (const each of watches) each.stop();
+      for (const path of created) await admin('DELETE', path);
       opened.client.close();
       await opened.api.close();
     },

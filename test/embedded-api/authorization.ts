@@ -1,5 +1,5 @@
 import { type Requester } from './signing-request-object.ts';
-import { forbidden, forbiddenPath, resource, unauthorized } from './status.ts';
+import { forbidden, forbiddenPath, resource, type Resource, unauthorized } from './status.ts';
 
 /** A rule of RBAC as in a ClusterRole; `*` stands for anything. */
 export interface PolicyRule {
@@ -45,13 +45,32 @@ export function authorize(
   );
 }
 
+/** Throws 403 unless the user is an administrator. */
+export function authorizeEverything(
+  user: User,
+  verb: string,
+  target: { readonly of: Resource; readonly namespace: string; readonly name: string },
+): void {
+  if (isAdministrator(user)) return;
+  const { of, namespace, name } = target;
+  const where = namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
+  throw forbidden(
+    name,
+    `User "${user.username}" cannot ${verb} resource "${of.plural}" in API group "${of.group}" ${where}`,
+    of,
+  );
+}
+
+function isAdministrator({ rules }: User): boolean {
+  return rules.some(({ resources }) => resources.includes('*'));
+}
+
 const openPaths = ['/healthz', '/livez', '/readyz', '/version'];
 
 /** Paths that are no resources: open are those of RBAC's system:public-info-viewer. */
 export function authorizePath(user: User, method: string, path: string): void {
-  const isEverything = (rule: PolicyRule): boolean => rule.resources.includes('*');
   const isOpen = method === 'GET' && openPaths.includes(path);
-  if (isOpen || user.rules.some(isEverything)) return;
+  if (isOpen || isAdministrator(user)) return;
   throw forbiddenPath(user.username, method.toLowerCase(), path);
 }
 

@@ -3,10 +3,12 @@ import { type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { type AddressInfo } from 'node:net';
 import { authenticate, authorizePath, type PolicyRule, type User } from './authorization.ts';
+import { type ApiAnswer } from './api-request.ts';
+import { discoveryAt, otherObjects, type OtherObjects, parseOtherPath } from './other-objects.ts';
 import { answerResource, parseResourcePath } from './resource-requests.ts';
 import { makeServingPair } from './serving-certificate.ts';
 import { type Requester } from './signing-request-object.ts';
-import { signingRequestStore } from './signing-requests.ts';
+import { signingRequestStore, type SigningRequestStore } from './signing-requests.ts';
 import {
   ApiFailure,
   badRequest,
@@ -15,6 +17,7 @@ import {
   noSuchResource,
   tooLarge,
 } from './status.ts';
+import { newHistory, type Watch } from './watching.ts';
 
 /** What a token bound to a pod says about the pod. */
 export interface PodFacts {
@@ -26,8 +29,9 @@ export interface PodFacts {
 }
 
 /**
- * As much of the Kubernetes API as certificates need, in this process: certificates.k8s.io/v1 without
- * watch, for demonstrations and fast tests. `test/contract` holds it against a real API server.
+ * As much of the Kubernetes API as certificates need, in this process, for demonstrations and fast
+ * tests: signing requests with every rule, and other kinds as plain objects. `test/contract` holds it
+ * against a real API server.
  */
 export interface EmbeddedApi {
   readonly serverUrl: string;
@@ -49,13 +53,17 @@ export async function startEmbeddedApi(
 ): Promise<EmbeddedApi> {
   const { port = 0, now = () => new Date() } = options;
   const users = new Map<string, User>();
-  const store = signingRequestStore(now);
+  const history = newHistory();
+  const stores = {
+    requests: signingRequestStore(now, history),
+    others: otherObjects(now, history),
+  };
   const serviceAccountUids = new Map<string, string>();
   const pair = makeServingPair(new Date());
   const server = createServer(
     { cert: pair.certificatePem, key: pair.keyPem },
     (request, response) => {
-      answer(request, users, store)
+      answer(request, users, stores)
         .catch((error: unknown) => failed(error))
         .then((answered) => send(response, answered))
         // The client went away while we were answering.
@@ -126,33 +134,29 @@ function podUser(facts: PodFacts, serviceAccountUid: string): Requester {
   };
 }
 
-interface Answer {
-  readonly code: number;
-  /** Sent as JSON; a string as plain text. */
-  readonly body: unknown;
+interface Stores {
+  readonly requests: SigningRequestStore;
+  readonly others: OtherObjects;
 }
 
 async function answer(
   request: IncomingMessage,
   users: ReadonlyMap<string, User>,
-  store: ReturnType<typeof signingRequestStore>,
-): Promise<Answer> {
+  { requests, others }: Stores,
+): Promise<ApiAnswer> {
   const { method = 'GET' } = request;
   const url = new URL(request.url ?? '/', 'https://api');
   const body = await readBody(request);
   const user = authenticate(request.headers.authorization, users);
   const path = decodePath(url.pathname);
-  const target = parseResourcePath(path);
-  if (!target) {
-    authorizePath(user, method, path);
-    return answerPath(method, path);
-  }
   const contentType = request.headers['content-type'];
-  return answerResource(
-    { method, target, query: url.searchParams, contentType, body },
-    user,
-    store,
-  );
+  const asked = { method, query: url.searchParams, contentType, body };
+  const target = parseResourcePath(path);
+  if (target) return answerResource({ ...asked, target }, user, requests);
+  const other = parseOtherPath(path);
+  if (other) return others.answer(asked, other, user);
+  authorizePath(user, method, path);
+  return answerPath(method, path);
 }
 
 function decodePath(path: string): string {
@@ -163,8 +167,10 @@ function decodePath(path: string): string {
   }
 }
 
-function answerPath(method: string, path: string): Answer {
-  const body = { '/version': version, '/healthz': 'ok', '/livez': 'ok', '/readyz': 'ok' }[path];
+function answerPath(method: string, path: string): ApiAnswer {
+  const body =
+    { '/version': version, '/healthz': 'ok', '/livez': 'ok', '/readyz': 'ok' }[path] ??
+    discoveryAt(path);
   if (path.startsWith('/apis/certificates.k8s.io/v1/')) throw noSuchResource();
   if (body === undefined) return { code: 404, body: '404 page not found\n' };
   if (method !== 'GET') throw methodNotAllowed();
@@ -191,15 +197,30 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function failed(error: unknown): Answer {
+function failed(error: unknown): ApiAnswer {
   if (error instanceof ApiFailure)
     return { code: error.status.code, body: failureBody(error.status) };
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: 500, body: failureBody({ code: 500, reason: 'InternalError', message }) };
 }
 
-function send(response: ServerResponse, { code, body }: Answer): void {
+function send(response: ServerResponse, answered: ApiAnswer): void {
+  if ('watch' in answered) {
+    sendWatch(response, answered.watch);
+    return;
+  }
+  const { code, body } = answered;
   const isText = typeof body === 'string';
   response.writeHead(code, { 'content-type': isText ? 'text/plain' : 'application/json' });
   response.end(isText ? body : JSON.stringify(body));
+}
+
+/** One JSON object a line, until the client goes away or the watch ends. */
+function sendWatch(response: ServerResponse, watch: Watch): void {
+  response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+  const stop = watch({
+    send: (event) => response.write(`${JSON.stringify(event)}\n`),
+    end: () => response.end(),
+  });
+  response.once('close', stop);
 }

@@ -1,4 +1,4 @@
-import { badRequest, notOffered } from './status.ts';
+import { apiVersionOf, badRequest, notOffered, resource } from './status.ts';
 
 /** A CertificateSigningRequest as its JSON shows it; `request` and `certificate` are base64. */
 export interface SigningRequestObject {
@@ -107,7 +107,16 @@ export function readSigningRequest(json: unknown): SigningRequestObject {
   };
 }
 
-/** As the API server writes it: empty fields are left out. */
+/** As the API server writes one that stands alone. */
+export function wholeSigningRequest(object: SigningRequestObject): object {
+  return {
+    kind: resource.kind,
+    apiVersion: apiVersionOf(resource),
+    ...writeSigningRequest(object),
+  };
+}
+
+/** As the API server writes a member of a list: empty fields are left out. */
 export function writeSigningRequest({ metadata, spec, status }: SigningRequestObject): object {
   return {
     metadata: withoutEmpty(metadata),

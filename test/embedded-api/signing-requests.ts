@@ -1,13 +1,17 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { type Preconditions, type Selector } from './api-request.ts';
+import { checkIdentity, checkPreconditions } from './preconditions.ts';
 import {
   timestamp,
+  wholeSigningRequest,
   type Condition,
   type Requester,
   type SigningRequestObject,
 } from './signing-request-object.ts';
-import { alreadyExists, ApiFailure, badRequest, conflict, invalid, notFound } from './status.ts';
+import { alreadyExists, ApiFailure, invalid, notFound, resource } from './status.ts';
 import { faultsOfNew, faultsOfUpdate, type Subresource } from './validation.ts';
+import { type History, type Watch } from './watching.ts';
 
 /** Admission: throws when the user may not make this change. */
 export type Admit = (changed: SigningRequestObject, stored: SigningRequestObject) => void;
@@ -26,36 +30,42 @@ export interface SigningRequestStore {
   get(name: string): SigningRequestObject;
   /** In the order of their names. */
   list(): readonly SigningRequestObject[];
-  /** How many changes there have been, as lists show it. */
+  /** As lists show it. */
   resourceVersion(): string;
+  watch(query: URLSearchParams, isMeant: Selector): Watch;
   update(change: Change): SigningRequestObject;
   remove(name: string, preconditions: Preconditions): SigningRequestObject;
 }
 
-export interface Preconditions {
-  readonly uid: string;
-  readonly resourceVersion: string;
-}
-
-export function signingRequestStore(now: () => Date): SigningRequestStore {
+export function signingRequestStore(now: () => Date, history: History): SigningRequestStore {
   const stored = new Map<string, SigningRequestObject>();
-  let version = 1;
   const get = (name: string): SigningRequestObject => {
     const found = stored.get(name);
     if (!found) throw notFound(name);
     return found;
   };
-  const put = (object: SigningRequestObject): SigningRequestObject => {
-    version += 1;
-    const metadata = { ...object.metadata, resourceVersion: String(version) };
+  const list = (): SigningRequestObject[] =>
+    [...stored.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  /** Tells watchers, with the version of the change. */
+  const told = (
+    type: 'ADDED' | 'MODIFIED' | 'DELETED',
+    object: SigningRequestObject,
+  ): SigningRequestObject => {
+    const metadata = { ...object.metadata, resourceVersion: history.next() };
     const written = { ...object, metadata };
-    stored.set(metadata.name, written);
+    if (type === 'DELETED') stored.delete(metadata.name);
+    else stored.set(metadata.name, written);
+    history.tell(resource, type, wholeSigningRequest(written));
     return written;
   };
   return {
     get,
-    list: () => [...stored.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
-    resourceVersion: () => String(version),
+    list,
+    resourceVersion: () => history.version(),
+    watch(query, isMeant) {
+      const present = (): object[] => list().map(wholeSigningRequest).filter(isMeant);
+      return history.watch(query, { of: resource, isMeant, present });
+    },
     create(wanted, requester) {
       if (wanted.metadata.resourceVersion !== '')
         throw new ApiFailure({
@@ -66,27 +76,22 @@ export function signingRequestStore(now: () => Date): SigningRequestStore {
       const faults = faultsOfNew(object);
       if (faults.length > 0) throw invalid(object.metadata.name, faults);
       if (stored.has(object.metadata.name)) throw alreadyExists(object.metadata.name);
-      return put(object);
+      return told('ADDED', object);
     },
     update({ name, subresource, wanted, admit }) {
       const before = get(name);
       const asked = wanted(before);
-      checkIdentity(asked, before);
+      checkIdentity(asked.metadata, before.metadata);
       const changed = prepareUpdate(asked, before, { subresource, now: now() });
       const faults = faultsOfUpdate(changed, before, subresource);
       if (faults.length > 0) throw invalid(name, faults);
       admit(changed, before);
-      return isDeepStrictEqual(changed, before) ? before : put(changed);
+      return isDeepStrictEqual(changed, before) ? before : told('MODIFIED', changed);
     },
-    remove(name, { uid, resourceVersion }) {
-      const { metadata } = get(name);
-      const fits = (wanted: string, found: string): boolean => wanted === '' || wanted === found;
-      if (!fits(uid, metadata.uid) || !fits(resourceVersion, metadata.resourceVersion))
-        throw conflict(name, 'Precondition failed');
+    remove(name, preconditions) {
       const removed = get(name);
-      stored.delete(name);
-      version += 1;
-      return removed;
+      checkPreconditions(preconditions, removed.metadata);
+      return told('DELETED', removed);
     },
   };
 }
@@ -117,26 +122,6 @@ function prepareNew(
 function suffix(): string {
   const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
   return [...randomBytes(5)].map((byte) => alphabet[byte % alphabet.length] ?? '').join('');
-}
-
-function checkIdentity(wanted: SigningRequestObject, before: SigningRequestObject): void {
-  const { name, uid, resourceVersion } = wanted.metadata;
-  const stored = before.metadata;
-  if (name !== stored.name)
-    throw badRequest(
-      `the name of the object (${name}) does not match the name on the URL (${stored.name})`,
-    );
-  if (uid !== '' && uid !== stored.uid)
-    throw conflict(
-      name,
-      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${stored.uid}`,
-    );
-  // None at all is an unconditional update.
-  if (resourceVersion !== '' && resourceVersion !== stored.resourceVersion)
-    throw conflict(
-      name,
-      'the object has been modified; please apply your changes to the latest version and try again',
-    );
 }
 
 /** Each endpoint changes its own part; the rest is silently as it was. */

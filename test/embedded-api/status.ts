@@ -1,12 +1,24 @@
-/** Where the API stands, and its names in answers. */
+/** A kind of object: where it stands in the API, and its names in answers. */
+export interface Resource {
+  /** Empty for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly kind: string;
+}
+
+/** Signing requests: what a failure is about unless said otherwise. */
 export const resource = {
   group: 'certificates.k8s.io',
   version: 'v1',
   plural: 'certificatesigningrequests',
   kind: 'CertificateSigningRequest',
-} as const;
+} as const satisfies Resource;
 
-const qualified = `${resource.plural}.${resource.group}`;
+/** `certificates.k8s.io/v1`, `v1`: as objects say it. */
+export function apiVersionOf({ group, version }: Resource): string {
+  return group === '' ? version : `${group}/${version}`;
+}
 
 /** Why one field is wrong, as `details.causes` of an Invalid answer lists it. */
 export interface Cause {
@@ -80,21 +92,24 @@ export const cause = {
   }),
 };
 
-const about = (name: string): Record<string, string> => ({
+const about = (name: string, { group, plural }: Resource): Record<string, string> => ({
   ...(name === '' ? {} : { name }),
-  group: resource.group,
-  kind: resource.plural,
+  ...(group === '' ? {} : { group }),
+  kind: plural,
 });
 
-const quoted = (name: string): string => (name === '' ? qualified : `${qualified} "${name}"`);
+const quoted = (name: string, { group, plural }: Resource): string => {
+  const qualified = group === '' ? plural : `${plural}.${group}`;
+  return name === '' ? qualified : `${qualified} "${name}"`;
+};
 
 export function unauthorized(): ApiFailure {
   return new ApiFailure({ code: 401, reason: 'Unauthorized', message: 'Unauthorized' });
 }
 
-export function forbidden(name: string, why: string): ApiFailure {
-  const message = `${quoted(name)} is forbidden: ${why}`;
-  return new ApiFailure({ code: 403, reason: 'Forbidden', message, details: about(name) });
+export function forbidden(name: string, why: string, of: Resource = resource): ApiFailure {
+  const message = `${quoted(name, of)} is forbidden: ${why}`;
+  return new ApiFailure({ code: 403, reason: 'Forbidden', message, details: about(name, of) });
 }
 
 export function forbiddenPath(username: string, verb: string, path: string): ApiFailure {
@@ -102,9 +117,9 @@ export function forbiddenPath(username: string, verb: string, path: string): Api
   return new ApiFailure({ code: 403, reason: 'Forbidden', message, details: {} });
 }
 
-export function notFound(name: string): ApiFailure {
-  const message = `${quoted(name)} not found`;
-  return new ApiFailure({ code: 404, reason: 'NotFound', message, details: about(name) });
+export function notFound(name: string, of: Resource = resource): ApiFailure {
+  const message = `${quoted(name, of)} not found`;
+  return new ApiFailure({ code: 404, reason: 'NotFound', message, details: about(name, of) });
 }
 
 /** For a path on which there is nothing, as different from an object that is not there. */
@@ -113,22 +128,31 @@ export function noSuchResource(): ApiFailure {
   return new ApiFailure({ code: 404, reason: 'NotFound', message, details: {} });
 }
 
-export function alreadyExists(name: string): ApiFailure {
-  const message = `${quoted(name)} already exists`;
-  return new ApiFailure({ code: 409, reason: 'AlreadyExists', message, details: about(name) });
+export function alreadyExists(name: string, of: Resource = resource): ApiFailure {
+  const message = `${quoted(name, of)} already exists`;
+  return new ApiFailure({ code: 409, reason: 'AlreadyExists', message, details: about(name, of) });
 }
 
-export function conflict(name: string, why: string): ApiFailure {
-  const message = `Operation cannot be fulfilled on ${quoted(name)}: ${why}`;
-  return new ApiFailure({ code: 409, reason: 'Conflict', message, details: about(name) });
+export function conflict(name: string, why: string, of: Resource = resource): ApiFailure {
+  const message = `Operation cannot be fulfilled on ${quoted(name, of)}: ${why}`;
+  return new ApiFailure({ code: 409, reason: 'Conflict', message, details: about(name, of) });
 }
 
-export function invalid(name: string, causes: readonly Cause[]): ApiFailure {
+export function invalid(
+  name: string,
+  causes: readonly Cause[],
+  { group, kind }: Resource = resource,
+): ApiFailure {
   const listed = causes.map((each) => `${each.field}: ${each.message}`);
   const why = listed.length === 1 ? listed.join() : `[${listed.join(', ')}]`;
-  const { group, kind } = resource;
-  const message = `${kind}.${group} "${name}" is invalid: ${why}`;
-  const details = { ...(name === '' ? {} : { name }), group, kind, causes };
+  const qualified = group === '' ? kind : `${kind}.${group}`;
+  const message = `${qualified} "${name}" is invalid: ${why}`;
+  const details = {
+    ...(name === '' ? {} : { name }),
+    ...(group === '' ? {} : { group }),
+    kind,
+    causes,
+  };
   return new ApiFailure({ code: 422, reason: 'Invalid', message, details });
 }
 
@@ -141,6 +165,12 @@ export function invalidPatch(why: string): ApiFailure {
 
 export function badRequest(message: string): ApiFailure {
   return new ApiFailure({ code: 400, reason: 'BadRequest', message });
+}
+
+/** A watch is to begin at a version whose changes are forgotten. */
+export function expired(wanted: number, oldest: number): FailureStatus {
+  const message = `too old resource version: ${wanted} (${oldest})`;
+  return { code: 410, reason: 'Expired', message };
 }
 
 export function methodNotAllowed(): ApiFailure {

@@ -16,7 +16,7 @@ import {
   type Usage,
 } from '../../src/pki/extensions.ts';
 import { issueCertificate, issuerFrom, selfIssuer } from '../../src/pki/issue-certificate.ts';
-import { keyPairOf, privateKeyPem, type KeyPair } from '../../src/pki/key-pair.ts';
+import { keyPairOf, type KeyPair } from '../../src/pki/key-pair.ts';
 
 /** The moment at which the unit tests take place. */
 export const noon = new Date('2026-06-01T12:00:00Z');
@@ -86,7 +86,7 @@ export function newCa(request: CaRequest = {}): TestCa {
     ]),
   };
   const issuer = parent
-    ? issuerFrom(parent.certificate, privateKeyPem(parent.keyPair))
+    ? issuerFrom(parent.certificate, parent.keyPair.privateKey)
     : selfIssuer(template, keyPair.privateKey);
   const certificate = certificateFromDer(issueCertificate(template, issuer));
   return { certificate, keyPair, pem: certificatesPem([certificate]) };
@@ -118,7 +118,7 @@ export function newLeaf(ca: TestCa, request: LeafRequest = {}): Certificate {
     publicKeyDer: keyPair.publicKeyDer,
     extensions,
   };
-  const issuer = issuerFrom(ca.certificate, privateKeyPem(ca.keyPair));
+  const issuer = issuerFrom(ca.certificate, ca.keyPair.privateKey);
   return certificateFromDer(issueCertificate(template, issuer));
 }
 

@@ -9,50 +9,59 @@ export interface ManualClock extends Clock {
 }
 
 interface Sleeper {
-  readonly when: number;
+  /** By uptime; steps of the wall clock move it for those who sleep until a moment. */
+  readonly dueMs: () => number;
   readonly wake: () => void;
 }
 
 export function manualClock(start: Date): ManualClock {
-  let now = start.getTime();
+  let uptimeMs = 0;
+  /** Of the wall clock at uptime 0. */
+  let zero = start.getTime();
   const sleepers = new Set<Sleeper>();
   const settle = async (): Promise<void> => {
     // Promises and key generation take a few turns of the event loop.
     for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
   };
-  return {
-    now: () => new Date(now),
-    sleepUntil: (when, signal) =>
-      new Promise((resolve) => {
-        if (when.getTime() <= now || signal.aborted) {
+  const sleep = (dueMs: () => number, signal: AbortSignal): Promise<void> =>
+    new Promise((resolve) => {
+      if (dueMs() <= uptimeMs || signal.aborted) {
+        resolve();
+        return;
+      }
+      const sleeper: Sleeper = {
+        dueMs,
+        wake() {
+          sleepers.delete(sleeper);
+          signal.removeEventListener('abort', sleeper.wake);
           resolve();
-          return;
-        }
-        const sleeper: Sleeper = {
-          when: when.getTime(),
-          wake() {
-            sleepers.delete(sleeper);
-            signal.removeEventListener('abort', sleeper.wake);
-            resolve();
-          },
-        };
-        sleepers.add(sleeper);
-        signal.addEventListener('abort', sleeper.wake, { once: true });
-      }),
+        },
+      };
+      sleepers.add(sleeper);
+      signal.addEventListener('abort', sleeper.wake, { once: true });
+    });
+  return {
+    now: () => new Date(zero + uptimeMs),
+    sleepUntil: (when, signal) => sleep(() => when.getTime() - zero, signal),
+    uptimeMs: () => uptimeMs,
+    pause(ms, signal) {
+      const dueMs = uptimeMs + ms;
+      return sleep(() => dueMs, signal);
+    },
     async advance(ms) {
-      const end = now + ms;
+      const end = uptimeMs + ms;
       for (;;) {
         await settle();
-        const next = [...sleepers].sort((a, b) => a.when - b.when)[0];
-        if (!next || next.when > end) break;
-        now = Math.max(now, next.when);
+        const next = [...sleepers].sort((a, b) => a.dueMs() - b.dueMs())[0];
+        if (!next || next.dueMs() > end) break;
+        uptimeMs = Math.max(uptimeMs, next.dueMs());
         next.wake();
       }
-      now = end;
+      uptimeMs = end;
       await settle();
     },
     step(ms) {
-      now += ms;
+      zero += ms;
     },
   };
 }

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { rules, type RuleId } from '../../src/approver/rules.ts';
 import { denialOf, verdictOn, violationsOf } from '../../src/approver/verdict.ts';
-import { formatDenial, parseDenial } from '../../src/certificates/denial.ts';
-import { attacks } from '../support/attacks.ts';
+import { type Denial, formatDenial, inAscii, parseDenial } from '../../src/certificates/denial.ts';
+import { attacks, requestSignedByNobody } from '../support/attacks.ts';
 import { factsOf } from '../support/approval-builders.ts';
 
 describe('an attack', () => {
@@ -34,10 +34,19 @@ describe('an attack', () => {
         [value],
       );
       const denial = denialOf(verdict.violations);
-      assert.deepEqual(parseDenial(formatDenial(denial)), shortened(denial));
+      assert.deepEqual(parseDenial(formatDenial(denial)), asParsed(denial));
       assert.equal(verdictOn(facts, facts.policy.waitLimitMs).kind, 'deny');
     });
   }
+
+  test('with a key that nobody has is denied, whichever of two rules sees it', () => {
+    const verdict = verdictOn(factsOf({ asks: { pem: requestSignedByNobody() } }), 0);
+    assert.equal(verdict.kind, 'deny');
+    assert.match(
+      verdict.violations.map(({ rule }) => rule).join(),
+      /^(key|certification-request)$/,
+    );
+  });
 
   test('is there for every rule', () => {
     const stopping = new Set(attacks.map(({ rule }) => rule));
@@ -48,8 +57,11 @@ describe('an attack', () => {
   });
 });
 
-/** Rules that allow nothing have no line about it. */
-function shortened(denial: ReturnType<typeof denialOf>) {
-  const allowed = Object.entries(denial.allowed).filter(([, values]) => values.length > 0);
-  return { ...denial, allowed: Object.fromEntries(allowed) };
+/** Rules that allow nothing have no line about it; what is not ASCII stays escaped in the reasons. */
+function asParsed({ reasons, allowed, more }: Denial): Denial {
+  return {
+    reasons: reasons.map((each) => ({ ...each, why: inAscii(each.why) })),
+    allowed: Object.fromEntries(Object.entries(allowed).filter(([, values]) => values.length > 0)),
+    more,
+  };
 }

@@ -6,6 +6,7 @@ import { formatIpAddress, parseIpAddress } from '../../src/identity/ip-address.t
 import {
   formatIpRange,
   ipRangeContains,
+  ipRangesMeet,
   isPrefixMask,
   parseIpRange,
   type IpRange,
@@ -142,5 +143,21 @@ describe('isPrefixMask()', () => {
   ] as const)
     test(`says ${expected} for ${mask}`, () => {
       assert.equal(isPrefixMask(addressOf(mask)), expected);
+    });
+});
+
+describe('ipRangesMeet()', () => {
+  for (const [one, other, expected] of [
+    ['10.0.0.0/8', '10.96.0.0/12', true],
+    ['10.96.0.0/12', '10.96.0.7/32', true],
+    ['10.96.0.0/12', '10.112.0.0/12', false],
+    ['0.0.0.0/0', '127.0.0.0/8', true],
+    ['::/0', '10.0.0.0/8', false],
+    ['fd00::/8', 'fd00:96::/108', true],
+    ['fd00::/64', 'fd00:0:0:1::/64', false],
+  ] as const)
+    test(`says ${expected} for ${one} and ${other}`, () => {
+      assert.equal(ipRangesMeet(rangeOf(one), rangeOf(other)), expected);
+      assert.equal(ipRangesMeet(rangeOf(other), rangeOf(one)), expected);
     });
 });

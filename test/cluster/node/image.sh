@@ -1,8 +1,8 @@
 #!/bin/bash
-# image.sh ROOTFS NAME OUT.tar [ENTRYPOINT...]: a one-layer OCI archive of a folder. No engine, no registry.
+# image.sh ROOTFS NAME OUT.tar CONFIG: a one-layer OCI archive of a folder. No engine, no registry.
+# CONFIG is JSON, "config" of the OCI image specification: Entrypoint, Env, User and the like.
 set -e
-rootfs=$1 name=$2 out=$3
-shift 3
+rootfs=$1 name=$2 out=$3 image_config=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/blobs/sha256"
@@ -14,9 +14,8 @@ blob() { # blob FILE: stores it under its digest, prints "digest size"
 }
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/layer" -C "$rootfs" .
 read -r layer layer_size < <(blob "$work/layer")
-entrypoint=$(printf '"%s",' "$@")
-printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/local/bin:/usr/bin:/bin"],"Entrypoint":[%s]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
-  "${entrypoint%,}" "$layer" >"$work/config"
+printf '{"architecture":"amd64","os":"linux","config":%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+  "$image_config" "$layer" >"$work/config"
 read -r config config_size < <(blob "$work/config")
 printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":%s},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:%s","size":%s}]}' \
   "$config" "$config_size" "$layer" "$layer_size" >"$work/manifest"

@@ -1,0 +1,360 @@
+import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { apiClient, type ApiClient } from '../cluster/api-client.ts';
+import { findBinaries } from '../cluster/binaries.ts';
+import { importImage, requireNode, startNode, stopNode } from '../cluster/node.ts';
+import { packPodsealImage } from '../cluster/podseal-image.ts';
+import { isAlive, type Started } from '../cluster/processes.ts';
+import { until } from '../support/until.ts';
+
+/**
+ * `npm run e2e`: what deploy/ installs, on a whole node of its own: real pods, a kubelet that projects
+ * tokens, ConfigMaps and the downward API, cluster DNS and cluster IPs. The tests build on one another.
+ */
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '../..');
+
+/** Why a node cannot be started here, if so: printed as the reason of the skipped tests. */
+const obstacle = await requireNode().then(
+  () => undefined,
+  (error: unknown) => String(error),
+);
+
+const system = 'podseal-system';
+const controllers = ['podseal-approver', 'podseal-signer'] as const;
+const image = 'podseal:0.1.0';
+
+interface PodList {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string; readonly uid: string };
+  }[];
+}
+
+interface PodStatus {
+  readonly status: {
+    readonly phase: string;
+    readonly containerStatuses?: readonly {
+      readonly state: { readonly terminated?: { readonly exitCode: number; message?: string } };
+    }[];
+  };
+}
+
+describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }, () => {
+  const directory = join(mkdtempSync(join(tmpdir(), 'podseal-e2e-')), 'node');
+  let api: ApiClient;
+  let kubectl: (...args: readonly string[]) => Promise<string>;
+  let processes: Readonly<Record<string, Started>> = {};
+
+  before(
+    async () => {
+      const config = await startNode(directory, () => undefined);
+      const state = readFileSync(join(directory, 'state.json'), 'utf8');
+      ({ processes } = JSON.parse(state) as { processes: typeof processes });
+      api = apiClient(config);
+      const [program, ...first] = (await findBinaries(() => undefined))('kubectl');
+      const options = { cwd: root, env: { ...process.env, KUBECONFIG: config } };
+      kubectl = async (...args) => (await run(program, [...first, ...args], options)).stdout;
+      await importImage(directory, await packPodsealImage(directory));
+    },
+    { timeout: 240_000 },
+  );
+
+  after(async () => {
+    api.close();
+    if (existsSync(join(directory, 'state.json'))) await stopNode(directory);
+    rmSync(join(directory, '..'), { recursive: true });
+  });
+
+  const podsOf = async (namespace: string, selector: string): Promise<PodList['items']> => {
+    const path = `/api/v1/namespaces/${namespace}/pods?labelSelector=${selector}`;
+    return ((await api.must('GET', path)) as PodList).items;
+  };
+
+  const rolledOut = (namespace: string, deployment: string): Promise<string> =>
+    kubectl('rollout', 'status', `deployment/${deployment}`, `-n=${namespace}`, '--timeout=120s');
+
+  /** A namespace with the signer's bundle in it, as `podseal-trust`. */
+  const giveBundle = async (namespace: string): Promise<void> => {
+    const key = ['-o', 'jsonpath={.data.ca\\.crt}'];
+    const file = join(directory, 'ca.crt');
+    writeFileSync(file, await kubectl('get', 'configmap', 'podseal-trust', '-n', system, ...key));
+    await kubectl('create', 'configmap', 'podseal-trust', '-n', namespace, `--from-file=${file}`);
+  };
+
+  /** Runs the container to its end in a pod of its own; `outcome` is its exit code and all that it said. */
+  const runPod = async (
+    { namespace, name }: { readonly namespace: string; readonly name: string },
+    container: Readonly<Record<string, unknown>>,
+    volumes: readonly unknown[] = [],
+  ): Promise<{ readonly exitCode: number; readonly log: string; readonly message: string }> => {
+    const pods = `/api/v1/namespaces/${namespace}/pods`;
+    await api.must('POST', pods, {
+      metadata: { name },
+      spec: {
+        restartPolicy: 'Never',
+        securityContext: { runAsUser: 65532, fsGroup: 65532 },
+        containers: [{ name, image, ...container }],
+        volumes,
+      },
+    });
+    const ended = await until(
+      `pod ${name} to end`,
+      async () => {
+        const { status } = (await api.must('GET', `${pods}/${name}`)) as PodStatus;
+        return status.containerStatuses?.[0]?.state.terminated;
+      },
+      120,
+    );
+    const log = String(await api.must('GET', `${pods}/${name}/log`));
+    return { exitCode: ended.exitCode, log, message: ended.message ?? '' };
+  };
+
+  /** What a client with the bundle alone gets to read at this URL. */
+  const fetchInPod = (name: string, url: string): ReturnType<typeof runPod> =>
+    runPod(
+      { namespace: 'client', name },
+      {
+        command: ['node', '-e', clientProgram, url],
+        volumeMounts: [{ name: 'trust', mountPath: '/trust' }],
+      },
+      [{ name: 'trust', configMap: { name: 'podseal-trust' } }],
+    );
+
+  test('kubectl apply -k deploy/ starts two replicas of each, in little memory', async (context) => {
+    const startedAt = Date.now();
+    await kubectl('apply', '-k', 'deploy/');
+    for (const name of controllers) await rolledOut(system, name);
+    say(context, 'from apply to both ready', `${(Date.now() - startedAt) / 1000} s`);
+    equal((await podsOf(system, 'app.kubernetes.io/name=podseal')).length, 4);
+    const used = await until('the kubelet to know memory', () => workingSets(), 60);
+    for (const [pod, bytes] of used) {
+      say(context, pod, `${(bytes / 2 ** 20).toFixed(1)} MiB`);
+      // What the manifests request.
+      ok(bytes < 64 * 2 ** 20);
+    }
+  });
+
+  /** Memory of each of our pods, once the kubelet has measured all. */
+  async function workingSets(): Promise<readonly (readonly [string, number])[] | undefined> {
+    await sleep(1_000);
+    const { pods } = (await api.must('GET', '/api/v1/nodes/node-1/proxy/stats/summary')) as {
+      pods: readonly {
+        podRef: { name: string; namespace: string };
+        containers?: readonly { memory?: { workingSetBytes?: number } }[];
+      }[];
+    };
+    const ours = pods
+      .filter(({ podRef }) => podRef.namespace === system)
+      .map(({ podRef, containers }) => {
+        return [podRef.name, containers?.[0]?.memory?.workingSetBytes ?? 0] as const;
+      });
+    return ours.length === 4 && ours.every(([, bytes]) => bytes > 0) ? ours : undefined;
+  }
+
+  test('a pod with rights that it does not need is not admitted beside them', async () => {
+    const { status, body } = await api.request(
+      'POST',
+      `/api/v1/namespaces/${system}/pods?dryRun=All`,
+      {
+        metadata: { name: 'privileged' },
+        spec: { containers: [{ name: 'c', image, securityContext: { privileged: true } }] },
+      },
+    );
+    equal(status, 403);
+    match(JSON.stringify(body), /violates PodSecurity \\"restricted:latest\\"/);
+  });
+
+  test('a pod with the sidecar serves TLS to whoever has the bundle alone', async (context) => {
+    // The image of the example is not on this node, but another with Node is.
+    const example = join(directory, 'web.yaml');
+    const text = readFileSync(join(root, 'examples/sidecar/web.yaml'), 'utf8');
+    writeFileSync(example, text.replace('node:24-alpine', image));
+    const startedAt = Date.now();
+    await kubectl('apply', '-f', example);
+    await giveBundle('shop');
+    await rolledOut('shop', 'web');
+    say(context, 'from apply to a pod that serves TLS', `${(Date.now() - startedAt) / 1000} s`);
+    await kubectl('create', 'namespace', 'client');
+    await giveBundle('client');
+    const byName = await fetchInPod('by-name', 'https://web.shop.svc/');
+    equal(byName.log, 'hello from web\n');
+    equal(byName.exitCode, 0);
+    const [pod] = await podsOf('shop', 'app=web');
+    ok(pod);
+    await until('an Event about the certificate', async () => {
+      const ofPod = `--field-selector=involvedObject.uid=${pod.metadata.uid}`;
+      return (await kubectl('get', 'events', '-n', 'shop', ofPod)).includes('CertificateIssued');
+    });
+    // Seen at the end: the kubelet takes a minute to hand it on.
+    const services = { 'services.json': await serviceLines('shop', 'web') };
+    await kubectl(
+      ...['patch', 'configmap', 'podseal-services', '-n', 'shop', '--type=merge'],
+      ...['-p', JSON.stringify({ data: services })],
+    );
+  });
+
+  /** As the injector will publish it: with the cluster IPs. */
+  async function serviceLines(namespace: string, name: string): Promise<string> {
+    const { spec } = (await api.must(
+      'GET',
+      `/api/v1/namespaces/${namespace}/services/${name}`,
+    )) as {
+      spec: { selector: unknown; clusterIPs: readonly string[] };
+    };
+    const line = { name, selector: spec.selector, clusterIPs: spec.clusterIPs };
+    return `[\n${JSON.stringify(line)}\n]\n`;
+  }
+
+  test('a pod that lies about itself gets nothing, and is told why', async () => {
+    await kubectl('create', 'namespace', 'mallory');
+    await giveBundle('mallory');
+    await kubectl(
+      ...['create', 'clusterrolebinding', 'podseal-workload-mallory'],
+      ...['--clusterrole=podseal-workload', '--serviceaccount=mallory:default'],
+    );
+    const [victim] = await podsOf('shop', 'app=web');
+    ok(victim);
+    /** The agent in a pod of mallory, with what it should know of itself replaced. */
+    const lie = (name: string, lies: Readonly<Record<string, string>>) => {
+      const facts = {
+        POD_NAME: 'metadata.name',
+        POD_NAMESPACE: 'metadata.namespace',
+        POD_UID: 'metadata.uid',
+        POD_IPS: 'status.podIPs',
+        SERVICE_ACCOUNT: 'spec.serviceAccountName',
+      };
+      return runPod(
+        { namespace: 'mallory', name },
+        {
+          args: ['init'],
+          env: [
+            ...Object.entries(facts)
+              .filter(([fact]) => !(fact in lies))
+              .map(([fact, fieldPath]) => ({ name: fact, valueFrom: { fieldRef: { fieldPath } } })),
+            ...Object.entries(lies).map(([fact, value]) => ({ name: fact, value })),
+            { name: 'PODSEAL_SERVICES', value: 'web' },
+          ],
+          volumeMounts: [
+            { name: 'trust', mountPath: '/var/run/podseal-trust' },
+            { name: 'tls', mountPath: '/var/run/podseal' },
+          ],
+        },
+        [
+          { name: 'trust', configMap: { name: 'podseal-trust' } },
+          { name: 'tls', emptyDir: { medium: 'Memory' } },
+        ],
+      );
+    };
+    const names = await lie('names', { POD_NAMESPACE: 'shop', SERVICE_ACCOUNT: 'web' });
+    equal(names.exitCode, 77);
+    for (const name of ['web.shop.svc', 'spiffe://cluster.local/ns/shop/sa/web'])
+      ok(names.message.includes(name), names.message);
+    const requests = await kubectl('get', 'csr', '--no-headers');
+    match(requests, /system:serviceaccount:mallory:default .* Denied\n/);
+    match(await kubectl('get', 'events', '-n', 'mallory'), /CertificateDenied +pod\/names/);
+
+    const uid = await lie('uid', { POD_UID: victim.metadata.uid });
+    equal(uid.exitCode, 76);
+    match(uid.message, /the name is not podseal-/);
+  });
+
+  test('when the working replicas are killed, the next pod still gets its certificate', async (context) => {
+    const holders = await Promise.all(controllers.map(holder));
+    const startedAt = Date.now();
+    await kubectl('delete', 'pod', '-n', system, '--force', '--grace-period=0', ...holders);
+    await kubectl('scale', 'deployment/web', '-n=shop', '--replicas=2');
+    await rolledOut('shop', 'web');
+    say(context, 'from their end to a pod that serves TLS', `${(Date.now() - startedAt) / 1000} s`);
+    for (const [i, name] of controllers.entries()) {
+      notEqual(await holder(name), holders[i]);
+      await rolledOut(system, name);
+    }
+  });
+
+  /** The pod that holds the lease. */
+  async function holder(controller: string): Promise<string> {
+    const field = ['-o', 'jsonpath={.spec.holderIdentity}'];
+    return (await kubectl('get', 'lease', controller, '-n', system, ...field)).split('_')[0] ?? '';
+  }
+
+  test('a name that turns up later is in the certificate within two minutes', async () => {
+    const clusterIp = await kubectl(
+      'get',
+      'service',
+      'web',
+      '-n',
+      'shop',
+      '-o',
+      'jsonpath={.spec.clusterIP}',
+    );
+    const pods = await podsOf('shop', 'app=web');
+    await until(
+      'the cluster IP in every certificate',
+      async () => {
+        await sleep(1_000);
+        const logs = await Promise.all(
+          pods.map(({ metadata }) => kubectl('logs', metadata.name, '-n=shop', '-c=podseal')),
+        );
+        return logs.every((log) =>
+          log
+            .split('\n')
+            .some((line) => line.includes('certificate.published') && line.includes(clusterIp)),
+        );
+      },
+      180,
+    );
+    const byAddress = await fetchInPod('by-address', `https://${clusterIp}/`);
+    equal(byAddress.log, 'hello from web\n');
+  });
+
+  test('no secret is in any log', async () => {
+    const logs = await Promise.all([
+      kubectl('logs', '-n', system, '-l', 'app.kubernetes.io/name=podseal', '--tail=-1'),
+      kubectl('logs', '-n', 'shop', '-l', 'app=web', '--all-containers', '--tail=-1'),
+    ]);
+    match(logs.join(''), /"certificate\.issued"/);
+    match(logs.join(''), /"certificate\.published"/);
+    for (const secret of [/-----BEGIN/, /LS0tLS1CRUdJTi/, /eyJ[\w-]{10,}\./])
+      ok(!secret.test(logs.join('')), String(secret));
+  });
+
+  test('kubectl delete -k deploy/ takes everything away; pods that have certificates keep them', async () => {
+    await kubectl('delete', '-k', 'deploy/', '--timeout=120s');
+    await kubectl('delete', 'clustertrustbundle', 'podseal.dev:serving:bundle');
+    equal(await kubectl('get', '-k', 'deploy/', '--ignore-not-found', '-o', 'name'), '');
+    match(
+      await kubectl('get', 'pods', '-n', 'shop', '--no-headers'),
+      /^(web-\S+ +2\/2 +Running.*\n){2}$/,
+    );
+  });
+
+  test('the node leaves nothing behind', async () => {
+    await stopNode(directory);
+    deepEqual(Object.values(processes).filter(isAlive), []);
+    ok(!existsSync(directory));
+    const links = await run('ip', ['-brief', 'link']);
+    ok(!links.stdout.includes('podseal0'));
+    ok(!readFileSync('/proc/mounts', 'utf8').includes(directory));
+    for (const controller of readdirSync('/sys/fs/cgroup'))
+      ok(!existsSync(join('/sys/fs/cgroup', controller, 'podseal')));
+  });
+});
+
+/** Prints what https://... answers, or why it cannot be trusted. */
+const clientProgram = `
+const ca = require('node:fs').readFileSync('/trust/ca.crt');
+require('node:https')
+  .get(process.argv[1], { ca }, (answer) => answer.pipe(process.stdout))
+  .on('error', (error) => { console.log(error.code); process.exitCode = 1; });
+`;
+
+function say(context: TestContext, what: string, figure: string): void {
+  context.diagnostic(`${what}: ${figure}`);
+}

@@ -1,0 +1,3 @@
+module podseal.dev/test/oracle
+
+go 1.24
