@@ -7,11 +7,12 @@ import { administrator } from '../test/support/administrator.ts';
 import { conditionOf, readRequest } from '../test/support/asking.ts';
 import { type LogLine, type Program } from '../test/support/program.ts';
 import { until } from '../test/support/until.ts';
-import { namespaces, type DemoApi, type DemoPod } from './api.ts';
+import { namespaces, type DemoApi } from './api.ts';
 import {
   leaseSeconds,
   settleSeconds,
   startControllers,
+  trustBundlePath,
   type ControllerName,
   type Controllers,
 } from './controllers.ts';
@@ -41,7 +42,6 @@ export async function first(setting: Setting): Promise<Obtained> {
 
 export interface Obtained {
   readonly controllers: Controllers;
-  readonly pod: DemoPod;
   readonly here: PodHere;
 }
 
@@ -62,7 +62,8 @@ async function controllersStart(setting: Setting): Promise<Controllers> {
   const bundle = await until('the bundle to be published', () => controllers.bundle());
   showConstraints(bundle, screen);
   screen.good('its root is published, for every pod to mount:');
-  screen.detail(`ClusterTrustBundle ${trustBundleName(signerName)}`);
+  const { status } = await api.client.request('GET', trustBundlePath(signerName));
+  if (status === 200) screen.detail(`ClusterTrustBundle ${trustBundleName(signerName)}`);
   screen.detail(`ConfigMap ${namespaces.system}/${publishedNames.configMap}`);
   await screen.pause();
   return controllers;
@@ -110,7 +111,7 @@ async function certificateIsObtained(
   screen.good(`podseal init ended with 0 after ${seconds} s: key, chain and bundle are there`);
   showVolume(here.directory, screen);
   await screen.pause();
-  return { controllers, pod, here };
+  return { controllers, here };
 }
 
 /** What `--once` leaves. */
