@@ -66,7 +66,7 @@ async function act(
       return { kind: 'done' };
     case 'approve': {
       if (!(await written(world.decisions.approve(request, approvalMessage(facts)))))
-        return { kind: 'again', afterMs: 0 };
+        return { kind: 'again', afterMs: conflictGapMs };
       count(verdict, facts, world);
       world.log('info', 'request.approved', `Approved ${request.name}`, fieldsOf(facts));
       return { kind: 'done' };
@@ -74,7 +74,7 @@ async function act(
     case 'deny': {
       const message = formatDenial(denialOf(verdict.violations));
       if (!(await written(world.decisions.deny(request, message))))
-        return { kind: 'again', afterMs: 0 };
+        return { kind: 'again', afterMs: conflictGapMs };
       count(verdict, facts, world);
       tellPod(facts, 'CertificateDenied', verdict.violations, world);
       world.log('warn', 'request.denied', `Denied ${request.name}`, {
@@ -94,6 +94,9 @@ async function act(
     }
   }
 }
+
+/** The watch tells what was written in between, and then it is handled at once; this is for a watch that is late. */
+const conflictGapMs = 1_000;
 
 /** False: somebody wrote in between, so what we read no longer holds. What is gone needs no decision. */
 async function written(write: Promise<void>): Promise<boolean> {

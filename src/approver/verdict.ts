@@ -48,10 +48,15 @@ export function verdictOn(facts: Facts, waitedMs: number): Verdict {
 /** Everything that every rule finds, in the order of the table. `without` leaves rules out: for tests alone. */
 export function violationsOf(facts: Facts, without: readonly RuleId[] = []): readonly Violation[] {
   const each = caseOf(facts);
-  return Object.entries(rules).flatMap(([id, check]) => {
+  const found = Object.entries(rules).flatMap(([id, check]): readonly Violation[] => {
     const rule = id as RuleId;
     return without.includes(rule) ? [] : check(each).map((finding) => ({ rule, ...finding }));
   });
+  // "A CA with wider constraints is needed" misleads where the name would be refused all the same.
+  const refused = new Set(
+    found.filter(({ rule }) => rule !== 'ca-constraints').map(({ value }) => value),
+  );
+  return found.filter(({ rule, value }) => rule !== 'ca-constraints' || !refused.has(value));
 }
 
 /** The violations as they are written into the request. */

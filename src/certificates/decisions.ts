@@ -1,12 +1,10 @@
 import { type ObservedRequest } from './observed-request.ts';
 
 /**
- * What approver and signer write into signing requests. Each write holds only for the state that was
- * read (`resourceVersion`): API_CONFLICT when somebody wrote in between, API_NOT_FOUND when it is gone.
+ * What the approver writes into signing requests. Each write holds only for the state that was read
+ * (`resourceVersion`): API_CONFLICT when somebody wrote in between, API_NOT_FOUND when it is gone.
  */
 export interface Decisions {
-  /** A live read; undefined when there is no such request. */
-  read(name: string): Promise<ObservedRequest | undefined>;
   approve(request: ObservedRequest, message: string): Promise<void>;
   deny(request: ObservedRequest, message: string): Promise<void>;
 }
@@ -18,8 +16,9 @@ export const conditionReasons = {
   failed: 'SignerValidationFailure',
 } as const;
 
-/** What the signer writes. */
+/** What the signer writes, in the same way. */
 export interface Issuance {
+  /** A live read; undefined when there is no such request. */
   read(name: string): Promise<ObservedRequest | undefined>;
   /** PEM: leaf, then intermediates. */
   issue(request: ObservedRequest, chainPem: string): Promise<void>;

@@ -69,7 +69,8 @@ export async function leadByLease(
   const acquire = async (): Promise<Held | undefined> => {
     const lease = await leases.get();
     if (!isFree(lease)) return undefined;
-    const l = await leases.take(lease, holder, durationMs); return { lease: l, askedAtMs: clock.uptimeMs() };
+    const askedAtMs = clock.uptimeMs();
+    return { lease: await leases.take(lease, holder, durationMs), askedAtMs };
   };
   while (!stop.aborted) {
     const held = await attempt(world, acquire);

@@ -1,3 +1,5 @@
+import { isDnsLabel } from './dns-name.ts';
+
 /** Who created a signing request, as the API server recorded it (it overwrites what the client sent). */
 export interface Requester {
   readonly username: string;
@@ -40,8 +42,15 @@ export function boundPodOf(
   if (twofold !== undefined) return other(`its token claims more than one ${twofold}`);
   const [name, uid] = [one('pod-name'), one('pod-uid')];
   if (!name || !uid) return other('its token is not bound to a pod');
+  if (!isDnsLabel(namespace) || !isObjectName(serviceAccount) || !isObjectName(name))
+    return other('its token claims a pod that cannot exist');
   return {
     kind: 'pod',
     pod: { namespace, serviceAccount, name, uid, nodeName: one('node-name') },
   };
+}
+
+/** A DNS subdomain (RFC 1123), as pods and service accounts are called. Nothing else goes into a path of the API. */
+function isObjectName(text: string): boolean {
+  return text.length <= 253 && text.split('.').every(isDnsLabel);
 }

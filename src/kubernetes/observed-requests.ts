@@ -93,17 +93,6 @@ function caller(calls: ApiCalls, by: Caller) {
     });
 }
 
-function reader(call: ReturnType<typeof caller>) {
-  return async (name: string): Promise<ObservedRequest | undefined> => {
-    try {
-      return readObservedRequest(objectOf(await call(name, { verb: 'get', method: 'GET' })));
-    } catch (error) {
-      if (error instanceof PodsealError && error.code === 'API_NOT_FOUND') return undefined;
-      throw error;
-    }
-  };
-}
-
 /** A merge patch replaces the list whole, so conditions of others are written back as they were read. */
 function withCondition(
   request: ObservedRequest,
@@ -129,7 +118,6 @@ export function apiDecisions(calls: ApiCalls): Decisions {
     await call(request.name, { verb: 'patch', subresource: 'approval', method: 'PATCH', body });
   };
   return {
-    read: reader(call),
     approve: (request, message) =>
       decide(
         request,
@@ -149,7 +137,14 @@ export function apiIssuance(calls: ApiCalls): Issuance {
     await call(request.name, { verb: 'patch', subresource: 'status', method: 'PATCH', body });
   };
   return {
-    read: reader(call),
+    async read(name) {
+      try {
+        return readObservedRequest(objectOf(await call(name, { verb: 'get', method: 'GET' })));
+      } catch (error) {
+        if (error instanceof PodsealError && error.code === 'API_NOT_FOUND') return undefined;
+        throw error;
+      }
+    },
     issue: (request, chainPem) =>
       write(request, {
         metadata: preconditions(request),

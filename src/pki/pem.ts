@@ -31,15 +31,19 @@ export function decodePem(text: string): readonly PemBlock[] {
 }
 
 /**
- * The bytes of a text that is one PEM block with this label and nothing else but white space around
- * it: no headers (RFC 1421), canonical base64, lines that hold nothing besides. Readers disagree about
+ * The bytes of a text that is one PEM block with this label and nothing else but blank lines before and
+ * white space after it: no headers (RFC 1421), canonical base64, lines that hold nothing besides. Readers disagree about
  * everything laxer. Throws an Error that says what is wrong, in words that fit after "the certification request: ".
  */
 export function decodeSinglePem(text: string, label: string): Buffer {
   // Also no byte order mark and no blank that is not ASCII, which trim() would take away.
   if (/[^\t\n\r -~]/.test(text))
     throw new Error('its PEM has characters other than printable ASCII');
-  const lines = text.trim().split(/\r?\n/);
+  // Go finds a block only where a line begins.
+  const lines = text
+    .replace(/^\s*\n/, '')
+    .trimEnd()
+    .split(/\r?\n/);
   const begin = lines.findIndex((line) => line.startsWith('-----BEGIN '));
   if (begin !== 0)
     throw new Error(begin < 0 ? 'it is not PEM' : 'its PEM has text before the block');

@@ -7,6 +7,7 @@ import { namesOf, requestFor, sendRequest, type StoredRequest } from '../support
 import { sharedControlPlane } from '../support/control-plane.ts';
 import {
   controllerSystem,
+  removeNamespace,
   type ControllerName,
   type ControllerSystem,
   type RunningController,
@@ -35,8 +36,9 @@ before(async () => {
     ),
   );
 });
-after(() => {
+after(async () => {
   users.close();
+  await removeNamespace(api, shop);
   api.close();
 });
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type ApiClient } from '../cluster/api-client.ts';
 import { type ControlPlane } from '../cluster/control-plane.ts';
 import { boundToken, prepareNamespace, type TestPod } from '../cluster/pod.ts';
+import { removeNamespace } from './controllers.ts';
 import { requester, type ApiUser, type ImpersonatedUser, type Requester } from './requester.ts';
 import { until } from './until.ts';
 
@@ -133,18 +134,9 @@ export async function attackStage(plane: ControlPlane): Promise<AttackStage> {
     async close() {
       users.close();
       for (const path of clusterScoped) await api.request('DELETE', path);
-      for (const namespace of Object.values(namespaces)) {
-        await api.request(
-          'DELETE',
-          `${rbac}/clusterrolebindings/podseal-workload-${namespace}-default`,
-        );
-        // There is no kubelet to end the pods, and a namespace waits for them.
-        const path = `/api/v1/namespaces/${namespace}`;
-        const finalizers = { metadata: { finalizers: null } };
-        await api.request('PATCH', `${path}/services/leaving`, finalizers, merge);
-        await api.request('DELETE', `${path}/pods?gracePeriodSeconds=0`);
-        await api.request('DELETE', path);
-      }
+      const leaving = `/api/v1/namespaces/${namespaces.shop}/services/leaving`;
+      await api.request('PATCH', leaving, { metadata: { finalizers: null } }, merge);
+      for (const namespace of Object.values(namespaces)) await removeNamespace(api, namespace);
     },
   };
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { trustBundleName } from '../../src/kubernetes/trust-publication.ts';
 import { publishedNames } from '../../src/trust/publication.ts';
+import { type ApiClient } from '../cluster/api-client.ts';
 import { type ControlPlane } from '../cluster/control-plane.ts';
 import { createPod, prepareNamespace } from '../cluster/pod.ts';
 import { startProgram, type Program } from './program.ts';
@@ -91,7 +92,7 @@ export interface ControllerSystem {
   ): Promise<RunningController>;
   /** The published bundle, waited for; PEM. */
   bundle(): Promise<string>;
-  /** Kills what runs, and removes every file, the namespace, and what belongs to no namespace. */
+  /** Kills what runs, and removes every file, the namespace, the requests, and the rights. */
   close(): Promise<void>;
 }
 
@@ -105,13 +106,9 @@ export async function controllerSystem(
   const root = mkdtempSync(join(tmpdir(), 'podseal-controllers-'));
   const running: RunningController[] = [];
   let started = 0;
-  const clusterScoped = [
-    // Of prepareNamespace.
-    `${rbac}/clusterrolebindings/podseal-workload-${namespace}-default`,
-    ...signerNames.map(
-      (name) => `/apis/certificates.k8s.io/v1/clustertrustbundles/${trustBundleName(name)}`,
-    ),
-  ];
+  const clusterScoped = signerNames.map(
+    (name) => `/apis/certificates.k8s.io/v1/clustertrustbundles/${trustBundleName(name)}`,
+  );
   await prepareNamespace(api, namespace);
   const tokens = { approver: '', signer: '' };
   for (const name of ['approver', 'signer'] as const) {
@@ -180,10 +177,23 @@ export async function controllerSystem(
     async close() {
       await Promise.all(running.map((each) => each.kill()));
       rmSync(root, { recursive: true, force: true });
-      for (const path of [...clusterScoped, `/api/v1/namespaces/${namespace}`])
-        await api.request('DELETE', path);
+      for (const path of clusterScoped) await api.request('DELETE', path);
+      for (const signerName of signerNames) {
+        const selector = encodeURIComponent(`spec.signerName=${signerName}`);
+        const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
+        await api.request('DELETE', `${path}?fieldSelector=${selector}`);
+      }
+      await removeNamespace(api, namespace);
     },
   };
+}
+
+/** With what prepareNamespace made for it. There is no kubelet to end its pods, and it waits for them. */
+export async function removeNamespace(api: ApiClient, namespace: string): Promise<void> {
+  const path = `/api/v1/namespaces/${namespace}`;
+  await api.request('DELETE', `${rbac}/clusterrolebindings/podseal-workload-${namespace}-default`);
+  await api.request('DELETE', `${path}/pods?gracePeriodSeconds=0`);
+  await api.request('DELETE', path);
 }
 
 /** The object in the test's namespace; what belongs to no namespace gets a name of its own. */

@@ -208,15 +208,19 @@ const requesters: readonly SentAttack[] = [
     rule: 'pod-exists',
     value: podValue,
   },
+  ...['../../{evil}/pods/x', '..', '.', 'x/status', 'x?watch=true', 'X'].map(
+    (name): SentAttack => ({
+      who: 'an impersonating administrator',
+      what: `a pod called ${name}`,
+      as: (stage, pod) => impersonated(pod, { claims: { 'pod-name': [stage.fill(name)] } }),
+      rule: 'requester-is-a-pod',
+    }),
+  ),
   {
     who: 'an impersonating administrator',
-    what: 'a pod name that leads elsewhere',
-    as: (stage, pod) =>
-      impersonated(pod, {
-        claims: { 'pod-name': [`../../${stage.namespaces.evil}/pods/${pod.name}`] },
-      }),
-    rule: 'pod-exists',
-    value: (pod) => `{shop}/../../{evil}/pods/${pod.name}`,
+    what: 'a namespace that leads elsewhere',
+    as: (_, pod) => impersonated(pod, { user: 'system:serviceaccount:../x:default' }),
+    rule: 'requester-is-a-pod',
   },
   {
     who: 'an impersonating administrator',
@@ -255,8 +259,6 @@ const tricks: Readonly<Record<string, (name: string) => string>> = {
   'a dot before': (name) => `.${name}`,
   'two dots': (name) => name.replace('.', '..'),
   'upper case': (name) => name.replace('web', 'Web'),
-  'a wildcard for a label': (name) => `*.${name}`,
-  'a wildcard for the Service': (name) => name.replace('web', '*'),
   'a wildcard inside a label': (name) => name.replace('web', 'w*'),
   'an underscore': (name) => `_sip.${name}`,
   'a port': (name) => `${name}:443`,
@@ -293,6 +295,10 @@ const foreignNames = [
   'x.web.{own}.svc',
   'pod-0.web.{own}.svc',
   'a.b.web.{own}.svc',
+  '*.web.{own}.svc',
+  '*.{own}.svc',
+  '*.svc',
+  '*',
   'svc',
   'cluster.local',
   '{own}.svc',

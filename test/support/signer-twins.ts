@@ -75,6 +75,8 @@ export interface TrustTwin extends TrustPublisher {
   readonly writes: readonly Publication[];
   /** Thrown by the next calls of this kind, until it is taken away. */
   failing: { readonly read?: PodsealError; readonly publish?: PodsealError };
+  /** Called before each read and each attempt to publish. */
+  before: () => void;
 }
 
 export function trustTwin(): TrustTwin {
@@ -83,11 +85,14 @@ export function trustTwin(): TrustTwin {
     published: undefined,
     writes,
     failing: {},
+    before: () => undefined,
     read() {
+      twin.before();
       const { read: error } = twin.failing;
       return error ? Promise.reject(error) : Promise.resolve(twin.published);
     },
     publish(publication) {
+      twin.before();
       const { publish: error } = twin.failing;
       if (error) return Promise.reject(error);
       const { published } = twin;

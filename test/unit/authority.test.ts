@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { before, describe, test, type TestContext } from 'node:test';
 import { type SubjectNames } from '../../src/identity/subject-names.ts';
 import { generateKey } from '../../src/node/key-generator.ts';
-import { certificatesFromPem, extensionsOf, subjectNamesIn } from '../../src/pki/certificate.ts';
+import { certificatesFromPem, extensionsOf } from '../../src/pki/certificate.ts';
 import {
   buildCertificationRequest,
   parseCertificationRequest,
@@ -219,61 +219,5 @@ describe('authorityOf()', () => {
     assert.throws(() => authorityOf(ca.pem, privateKeyPem(other.keyPair)), /key does not belong/);
     assert.throws(() => authorityOf(leafPem, privateKeyPem(key)), /not that of a CA/);
     assert.throws(() => authorityOf('', privateKeyPem(key)), /no certificate/);
-  });
-});
-
-describe('certificateProfile()', () => {
-  const request = parseCertificationRequest(
-    buildCertificationRequest({ names: podNames, usages: tlsUsages }, newKey()),
-  );
-  const limits: ProfileLimits = {
-    defaultLifetimeMs: dayMs,
-    maximumLifetimeMs: 90 * dayMs,
-    backDateMs: 300_000,
-    issuerValidity: { notBefore: atNoonPlus(-365 * dayMs), notAfter: atNoonPlus(365 * dayMs) },
-  };
-  const profile = (expirationSeconds?: number, more: Partial<ProfileLimits> = {}) =>
-    certificateProfile(
-      request,
-      { usages: tlsUsages, expirationSeconds },
-      { ...limits, ...more },
-      { now: noon, serial: Buffer.alloc(16, 0xff) },
-    );
-
-  for (const [what, validity, from, to] of [
-    ['the default lifetime', profile().validity, -300_000, dayMs],
-    ['the lifetime asked for', profile(3600).validity, -300_000, hourMs],
-    ['at most the maximum', profile(365 * 86_400).validity, -300_000, 90 * dayMs],
-    [
-      'nothing beyond its issuer',
-      profile(undefined, {
-        issuerValidity: { notBefore: atNoonPlus(-1000), notAfter: atNoonPlus(hourMs) },
-      }).validity,
-      -1000,
-      hourMs,
-    ],
-  ] as const)
-    test(`gives ${what}`, () => {
-      assert.deepEqual(validity, { notBefore: atNoonPlus(from), notAfter: atNoonPlus(to) });
-    });
-
-  test('makes the serial positive and of full length', () => {
-    for (const [first, expected] of [
-      [0xff, 0x7f],
-      [0x00, 0x40],
-    ] as const) {
-      const moment = { now: noon, serial: Buffer.alloc(16, first) };
-      const asked = { usages: tlsUsages, expirationSeconds: undefined };
-      const { serial } = certificateProfile(request, asked, limits, moment);
-      assert.equal(serial.length, 16);
-      assert.equal(serial[0], expected);
-    }
-  });
-
-  test('leaves the names exactly as they were asked for', () => {
-    const ca = newCa();
-    const leaf = newLeaf(ca, { extensions: profile().extensions });
-    assert.deepEqual(subjectNamesIn(leaf), podNames);
-    assert.equal(leaf.x509.ca, false);
   });
 });

@@ -114,8 +114,8 @@ const ed25519 = (): KeyPair => keyPairOf(generateKeyPairSync('ed25519').privateK
 
 /** Whether the janitor takes it, after so many minutes in this standing. */
 const removedAfter = (minutes: number, conditions: readonly string[], hasCertificate = false) => {
-  const kept = keptRequest(request({ conditions, hasCertificate }), undefined, noon);
-  return finishedReason(kept, atNoonPlus(minutes * minuteMs)) !== undefined;
+  const kept = keptRequest(request({ conditions, hasCertificate }), undefined, 0);
+  return finishedReason(kept, minutes * minuteMs) !== undefined;
 };
 
 const days = { ...limits, defaultLifetimeMs: dayMs, maximumLifetimeMs: 90 * dayMs };

@@ -98,6 +98,8 @@ describe('decodeSinglePem()', () => {
     ['with another label', encodePem('NEW CERTIFICATE REQUEST', bytes), wrongBegin],
     ['with the label in lower case', good.replaceAll(label, label.toLowerCase()), wrongBegin],
     ['with a longer label', good.replaceAll(label, `${label} `), wrongBegin],
+    ['with a blank before the begin line', ` ${good}`, /it is not PEM/],
+    ['with a carriage return before the begin line', `\n\r${good}`, /it is not PEM/],
     ['with a blank after the begin line', good.replace(begin, `${begin} `), wrongBegin],
     ['with six dashes', good.replace(begin, `${begin}-`), wrongBegin],
     ['without an end line', good.replace(end, ''), noEnd],
@@ -109,7 +111,7 @@ describe('decodeSinglePem()', () => {
     [
       'with an indented block before the good one',
       other.replaceAll(/^(?=.)/gm, ' ') + good,
-      base64,
+      /text before the block/,
     ],
     [
       'with a commented block before the good one',

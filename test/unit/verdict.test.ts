@@ -147,7 +147,7 @@ const honest: Readonly<Record<string, Scene>> = {
     },
   },
   'PEM with CRLF': { asks: { pem: pem().replaceAll('\n', '\r\n') } },
-  'PEM with blank lines around it': { asks: { pem: `\n  ${pem()}\n\n` } },
+  'PEM with blank lines around it': { asks: { pem: `\n \n${pem()}\n\n` } },
   'a SAN that is critical beside a common name': { asks: { pem: crafted({ critical: true }) } },
   'a SAN that is not critical and no common name': { asks: { pem: crafted({ critical: false }) } },
   'no usages inside': { asks: { pem: crafted({ critical: true }) } },
