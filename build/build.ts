@@ -1,13 +1,7 @@
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { chmod, readFile, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import {
-  clientWithoutSideEffects,
-  forgeCodecOnly,
-  stubs,
-  trimmedCalls,
-  trimmedModels,
-} from './trim-client.ts';
+import { clientWithoutSideEffects, stubs, trimmedCalls, trimmedModels } from './trim-client.ts';
 
 /**
  * Builds the program: dist/podseal.cjs starts it, dist/agent.cjs is the agent, and what only some
@@ -69,22 +63,20 @@ async function bundle(source: string, target: string, plugins: Plugin[]): Promis
 await rm(join(root, 'dist'), { recursive: true, force: true });
 await bundle('src/main.ts', 'podseal.cjs', []);
 await bundle('src/cli/help.ts', 'help.cjs', []);
-await bundle('src/agent/inspect.ts', 'inspect.cjs', [forgeCodecOnly]);
+await bundle('src/agent/inspect.ts', 'inspect.cjs', []);
 const agent = await bundle('src/cli/commands.ts', 'agent.cjs', [
   trimmedModels,
   trimmedCalls,
   stubs(),
   // KubeConfig reads YAML; the agent's part never does.
   clientWithoutSideEffects,
-  forgeCodecOnly,
 ]);
 await bundle('src/kubernetes/kubeconfig.ts', 'kubeconfig.cjs', [
   trimmedModels,
   stubs(),
   clientWithoutSideEffects,
-  forgeCodecOnly,
 ]);
-await bundle('src/cli/controllers.ts', 'controllers.cjs', [forgeCodecOnly]);
+await bundle('src/cli/controllers.ts', 'controllers.cjs', []);
 const watching = await bundle('src/node/watch-files.ts', 'watch-files.cjs', []);
 await chmod(join(root, 'dist/podseal.cjs'), 0o755);
 

@@ -120,28 +120,3 @@ export function stubs(except: readonly string[] = []): Plugin {
     },
   };
 }
-
-/** forge's ASN.1 codec alone: 36 KB instead of 290. */
-export const forgeCodecOnly: Plugin = {
-  name: 'forge-codec-only',
-  setup(build) {
-    build.onResolve({ filter: /^node-forge$/ }, ({ resolveDir }) => ({
-      path: 'node-forge',
-      namespace: 'forge-codec',
-      pluginData: { resolveDir },
-    }));
-    // The table of names for OIDs serves only the codec's pretty printer.
-    build.onLoad({ filter: /node-forge[\\/]lib[\\/]oids\.js$/ }, () => ({
-      contents: `require('./forge').oids = {};`,
-      loader: 'js',
-    }));
-    build.onLoad({ filter: /.*/, namespace: 'forge-codec' }, ({ pluginData }) => ({
-      contents: ['forge', 'util', 'asn1']
-        .map((part) => `require('node-forge/lib/${part}');`)
-        .concat(`module.exports = require('node-forge/lib/forge');`)
-        .join('\n'),
-      loader: 'js',
-      resolveDir: (pluginData as { resolveDir: string }).resolveDir,
-    }));
-  },
-};
