@@ -15,6 +15,7 @@ export const errorCodes = {
   API_CONFLICT: { exitCode: 75, again: 'soon' },
   API_NOT_FOUND: { exitCode: 76, again: 'slowly' },
   API_EXPIRED: { exitCode: 75, again: 'soon' },
+  API_TOO_LARGE: { exitCode: 76, again: 'slowly' },
   SIGNING_REQUEST_DENIED: { exitCode: 77, again: 'slowly' },
   SIGNING_REQUEST_FAILED: { exitCode: 75, again: 'slowly' },
   SIGNING_REQUEST_PENDING: { exitCode: 75, again: 'soon' },

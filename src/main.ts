@@ -28,12 +28,17 @@ if (needsFlags && typeof process.execve === 'function') {
   );
 }
 
+/**
+ * Whatever hangs on must not make the kubelet wait. A controller ends what is under way, because it gives
+ * its lease back after that: until then no other replica works.
+ */
+const patienceMs = args[0] === 'approver' || args[0] === 'signer' ? 20_000 : 800;
+
 const stopping = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, () => {
     stopping.abort();
-    // Whatever hangs on must not make the kubelet wait.
-    setTimeout(() => process.exit(), 800).unref();
+    setTimeout(() => process.exit(), patienceMs).unref();
   });
 
 void import('./cli/commands.ts').then(async ({ run }) => {

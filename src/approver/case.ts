@@ -1,7 +1,7 @@
 import { noNames, type SubjectNames } from '../identity/subject-names.ts';
 import { subjectNamesOf, wantedNames } from '../identity/wanted-names.ts';
 import { type Asked } from '../vetting/asked.ts';
-import { addressFinding } from './address-finding.ts';
+import { ownAddressFinding } from './address-finding.ts';
 import { type ApproverSettings, type Facts } from './facts.ts';
 import { type Holder, serviceFinding } from './holder.ts';
 import { allowanceFor } from './policy.ts';
@@ -26,7 +26,11 @@ export function caseOf(facts: Facts): Case {
       : undefined;
   return {
     ...facts,
-    limits: { ...allowance, maximumNames: policy.maximumNames },
+    limits: {
+      ...allowance,
+      maximumNames: policy.maximumNames,
+      defaultLifetimeMs: settings.defaultLifetimeMs,
+    },
     holder,
     provable: holder ? provableNames(holder, settings) : noNames,
   };
@@ -35,8 +39,7 @@ export function caseOf(facts: Facts): Case {
 /** By the very function that the agent asks with; what an administrator allows besides is not among them. */
 function provableNames(holder: Holder, settings: ApproverSettings): SubjectNames {
   const { pod, services, allowance } = holder;
-  const withoutExtras = { ...holder, allowance: { ...allowance, extraAddresses: [] } };
-  const follows = (address: string): boolean => !addressFinding(address, withoutExtras);
+  const follows = (address: string): boolean => !ownAddressFinding(address, holder);
   const names = wantedNames(
     { ...pod, ipAddresses: pod.ipAddresses.filter(follows) },
     services

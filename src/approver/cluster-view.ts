@@ -20,7 +20,7 @@ export function clusterView(
   const byNamespace = new Map<string, Map<string, LiveService>>();
   const clusterIPs = new Map<string, string>();
   const nodes = new Map<string, NodeFacts>();
-  const nodeAddresses = new Map<string, string>();
+  const nodeAddresses = new Map<string, Set<string>>();
   const podRangesByNode = new Map<string, readonly IpRange[]>();
   const ranges = new Map<string, readonly IpRange[]>();
 
@@ -40,15 +40,18 @@ export function clusterView(
     for (const address of service.clusterIPs) clusterIPs.set(address, `${namespace}/${name}`);
   };
   const forgetNode = ({ name }: NodeFacts): void => {
-    for (const address of nodes.get(name)?.addresses ?? [])
-      if (nodeAddresses.get(address) === name) nodeAddresses.delete(address);
+    for (const address of nodes.get(name)?.addresses ?? []) {
+      nodeAddresses.get(address)?.delete(name);
+      if (nodeAddresses.get(address)?.size === 0) nodeAddresses.delete(address);
+    }
     nodes.delete(name);
     podRangesByNode.delete(name);
   };
   const putNode = (node: NodeFacts): void => {
     forgetNode(node);
     nodes.set(node.name, node);
-    for (const address of node.addresses) nodeAddresses.set(address, node.name);
+    for (const address of node.addresses)
+      nodeAddresses.set(address, (nodeAddresses.get(address) ?? new Set()).add(node.name));
     podRangesByNode.set(node.name, node.podRanges);
   };
 

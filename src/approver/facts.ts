@@ -12,6 +12,8 @@ export interface ApproverSettings {
   readonly signerNames: readonly string[];
   readonly clusterDomain: string;
   readonly trustDomain: string;
+  /** What the signer issues where no lifetime is asked for. */
+  readonly defaultLifetimeMs: number;
 }
 
 /** All that a verdict rests on. Gathered by reading; the rules are pure functions of it. */

@@ -12,6 +12,8 @@ export interface FactSources {
   readonly reads: ApproverReads;
   readonly view: ClusterView;
   policy(): Policy;
+  /** Whether what the watch says of Services is recent enough to approve by. */
+  areServicesFresh(): boolean;
 }
 
 /**

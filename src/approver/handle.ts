@@ -1,9 +1,9 @@
-import { formatDenial } from '../certificates/denial.ts';
+import { formatDenial, inAscii } from '../certificates/denial.ts';
 import { type Decisions } from '../certificates/decisions.ts';
 import { type ObservedRequest } from '../certificates/observed-request.ts';
 import { type Outcome } from '../controller/run-workers.ts';
 import { PodsealError } from '../errors.ts';
-import { allNames } from '../identity/subject-names.ts';
+import { shownNames } from '../identity/subject-names.ts';
 import { sha256Hex } from '../pki/signature.ts';
 import { type Clock } from '../runtime/clock.ts';
 import { type ControllerMetrics } from '../telemetry/controller-metrics.ts';
@@ -39,9 +39,10 @@ export async function handleRequest(
   const { sources } = world;
   if (reasonToIgnore({ request, settings: sources.settings }) !== undefined)
     return { kind: 'done' };
-  let facts = await gatherFacts(request, sources, 'watched');
+  const isFresh = sources.areServicesFresh();
+  let facts = await gatherFacts(request, sources, isFresh ? 'watched' : 'live');
   let verdict = verdictOn(facts, waitedMs);
-  if (isAboutServices(verdict)) {
+  if (isFresh && isAboutServices(verdict)) {
     // Before anything is denied or put off for a missing Service, the API itself is asked.
     facts = await gatherFacts(request, sources, 'live');
     verdict = verdictOn(facts, waitedMs);
@@ -65,16 +66,16 @@ async function act(
     case 'ignore':
       return { kind: 'done' };
     case 'approve': {
-      if (!(await written(world.decisions.approve(request, approvalMessage(facts)))))
-        return { kind: 'again', afterMs: conflictGapMs };
+      const ended = await obstacle(world.decisions.approve(request, approvalMessage(facts)));
+      if (ended) return ended;
       count(verdict, facts, world);
       world.log('info', 'request.approved', `Approved ${request.name}`, fieldsOf(facts));
       return { kind: 'done' };
     }
     case 'deny': {
       const message = formatDenial(denialOf(verdict.violations));
-      if (!(await written(world.decisions.deny(request, message))))
-        return { kind: 'again', afterMs: conflictGapMs };
+      const ended = await obstacle(world.decisions.deny(request, message));
+      if (ended) return ended;
       count(verdict, facts, world);
       tellPod(facts, 'CertificateDenied', verdict.violations, world);
       world.log('warn', 'request.denied', `Denied ${request.name}`, {
@@ -98,15 +99,16 @@ async function act(
 /** The watch tells what was written in between, and then it is handled at once; this is for a watch that is late. */
 const conflictGapMs = 1_000;
 
-/** False: somebody wrote in between, so what we read no longer holds. What is gone needs no decision. */
-async function written(write: Promise<void>): Promise<boolean> {
+/** What became of a write; undefined: it was written. What is gone needs no decision. */
+async function obstacle(write: Promise<void>): Promise<Outcome | undefined> {
   try {
     await write;
-    return true;
+    return undefined;
   } catch (error) {
     if (!(error instanceof PodsealError)) throw error;
-    if (error.code === 'API_NOT_FOUND') return true;
-    if (error.code === 'API_CONFLICT') return false;
+    if (error.code === 'API_NOT_FOUND') return { kind: 'done' };
+    // Somebody wrote in between, so what we read no longer holds.
+    if (error.code === 'API_CONFLICT') return { kind: 'again', afterMs: conflictGapMs };
     throw error;
   }
 }
@@ -158,7 +160,7 @@ function tellPod(
     type: 'Warning',
     reason,
     // Events hold 1024 bytes.
-    message: `${head} ${facts.request.name}:\n${message}`.slice(0, 1000),
+    message: `${head} ${inAscii(facts.request.name)}:\n${message}`.slice(0, 1000),
   });
 }
 
@@ -170,7 +172,7 @@ function fieldsOf({ request, requester, content }: Facts): LogFields {
     requester: request.requester.username,
     pod: requester.kind === 'pod' ? `${requester.pod.namespace}/${requester.pod.name}` : undefined,
     podUid: requester.kind === 'pod' ? requester.pod.uid : undefined,
-    names: content.kind === 'read' ? allNames(content.value.names) : undefined,
+    names: content.kind === 'read' ? shownNames(content.value.names) : undefined,
     keyFingerprint: content.kind === 'read' ? sha256Hex(content.value.publicKeyDer) : undefined,
   };
 }

@@ -1,7 +1,7 @@
 import { isDnsLabel } from '../identity/dns-name.ts';
 import { type NameForm, dashedAddress, shortFormsAreSafe } from '../identity/wanted-names.ts';
 import { type Finding, never, notYet } from '../vetting/finding.ts';
-import { addressFinding } from './address-finding.ts';
+import { ownAddressFinding } from './address-finding.ts';
 import { type Holder, serviceFinding } from './holder.ts';
 
 /** Why a DNS name does not follow now, and whether a change in the pod's own namespace can make it follow. */
@@ -113,6 +113,6 @@ function standingOfPod(dashed: string, holder: Holder): Finding {
   if (mayHaveAddresses && pod.ipAddresses.length === 0 && /^[0-9a-f-]+$/.test(dashed))
     return notYet("the pod's status has no address");
   const address = pod.ipAddresses.find((each) => dashedAddress(each) === dashed);
-  const finding = address === undefined ? undefined : addressFinding(address, holder);
+  const finding = address === undefined ? undefined : ownAddressFinding(address, holder);
   return finding ?? never('it is not made of an address that the pod may have');
 }

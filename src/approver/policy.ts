@@ -7,7 +7,7 @@ export const addressRules = ['podIPs', 'podCIDRs', 'none'] as const;
 export type AddressRule = (typeof addressRules)[number];
 
 /** What the administrator allows the pods of one namespace. */
-export interface Allowance extends Omit<Limits, 'maximumNames'> {
+export interface Allowance extends Omit<Limits, 'maximumNames' | 'defaultLifetimeMs'> {
   readonly nameForms: readonly NameForm[];
   /** Names that are one of these or end with `.` and one of these. */
   readonly dnsSuffixes: readonly string[];

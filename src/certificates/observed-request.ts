@@ -4,6 +4,8 @@ import { type Condition } from './signing-request.ts';
 /** A condition with the time that Kubernetes' own cleaner counts from. */
 export interface ObservedCondition extends Condition {
   readonly updatedAt: Date;
+  /** As the API has it: whoever writes another one writes this back unchanged. */
+  readonly asRead: Readonly<Record<string, unknown>>;
 }
 
 /** A CertificateSigningRequest of certificates.k8s.io/v1 as approver and signer see it. */

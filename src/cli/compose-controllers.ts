@@ -193,6 +193,7 @@ export async function composeExplainer(
   return {
     settings: setup.config,
     policy: () => policy,
+    areServicesFresh: () => true,
     view,
     reads: apiReads(calls, setup.namespace),
   };

@@ -6,6 +6,7 @@ import { parseIpRange } from '../identity/ip-range.ts';
 import { type ListenAddress } from '../runtime/web.ts';
 import { type SignerConfig } from '../signer/world.ts';
 import { logLevels, type LogLevel } from '../telemetry/log.ts';
+import { defaultLifetimeMs } from '../vetting/asked.ts';
 import { approverSettings, type SharedSettingName, signerSettings } from './controller-settings.ts';
 import { settingsReader, type SettingsReader } from './read-settings.ts';
 import {
@@ -51,7 +52,11 @@ export function readApproverSetup(environment: NodeJS.ProcessEnv): ApproverSetup
   refuse(reader.problems);
   return {
     ...surroundings,
-    config: { ...shared.replica, ...shared.naming },
+    config: {
+      ...shared.replica,
+      ...shared.naming,
+      defaultLifetimeMs: defaultLifetimeMs(shared.maximumLifetimeMs),
+    },
     policyFile: policyFile === undefined ? undefined : absolutePath(policyFile),
     maximumLifetimeMs: shared.maximumLifetimeMs,
   };
@@ -71,7 +76,7 @@ export function readSignerSetup(environment: NodeJS.ProcessEnv): SignerSetup {
       trustDomain,
       ipRanges: reader.read('PODSEAL_CA_IP_RANGES', ipRanges),
     },
-    defaultLifetimeMs: Math.min(86_400_000, maximumLifetimeMs),
+    defaultLifetimeMs: defaultLifetimeMs(maximumLifetimeMs),
     maximumLifetimeMs,
     backDateMs: 300_000,
     settleMs: reader.read('PODSEAL_CA_SETTLE', durationFrom('0s')),

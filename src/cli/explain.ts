@@ -54,6 +54,7 @@ function savedSources(
   return {
     settings: setup.config,
     policy: () => policy,
+    areServicesFresh: () => true,
     view,
     reads: {
       pod: ({ namespace, name }) =>

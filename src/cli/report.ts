@@ -20,7 +20,8 @@ export function writeTerminationMessage(error: PodsealError): void {
 /** Writes to standard error at once; process.stderr would load the whole stream machinery first. */
 export function writeError(text: string): void {
   try {
-    writeSync(2, text);
+    // A pipe may take a part of a long line.
+    for (let rest = Buffer.from(text); rest.length > 0;) rest = rest.subarray(writeSync(2, rest));
   } catch {
     // Nobody reads it any more.
   }

@@ -48,6 +48,8 @@ export interface FollowWorld {
   /** Told about each interruption, and how often lists were made. */
   onInterruption(what: string, error: PodsealError): void;
   onList(what: string): void;
+  /** A list, a change or a bookmark came: what the follower has was true a moment ago. */
+  onHeard(what: string): void;
 }
 
 const backoff = { firstMs: 200, maximumMs: 15_000 };
@@ -79,6 +81,7 @@ export async function follow<T>(
     // Spread: replicas and kinds must not list at the same moment.
     relistAtMs = clock.uptimeMs() + settings.relistMs * (0.75 + random.fraction() / 2);
     run.onList(listing.what);
+    run.onHeard(listing.what);
     run.onSynced();
     return listed;
   };
@@ -98,6 +101,7 @@ export async function follow<T>(
         from,
         resumeAt: (resourceVersion) => (from = resourceVersion),
         lasts: () => (failures = 0),
+        heard: () => run.onHeard(listing.what),
       });
       if (isTimeToList()) continue;
     } catch (thrown) {
@@ -147,6 +151,7 @@ interface OneWatch {
   resumeAt(resourceVersion: string | undefined): void;
   /** It is one that works. */
   lasts(): void;
+  heard(): void;
 }
 
 /** Returns when the server ended the watch, or it is time to list anew; rejects when it broke off or fell silent. */
@@ -167,6 +172,7 @@ async function watchOnce<T>(
       one.from,
       (change) => {
         heardAtMs = clock.uptimeMs();
+        one.heard();
         if (change.kind === 'present') follower.put(change.item);
         if (change.kind === 'gone') follower.remove(change.item);
         one.resumeAt(change.resourceVersion);

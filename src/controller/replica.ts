@@ -32,6 +32,8 @@ export interface Replica {
   follows<T>(listing: Listing<T>, follower: Follower<T>): void;
   /** An attempt that failed and is made again. */
   failed(error: PodsealError): void;
+  /** For how long nothing was heard of what the listing lists, not even a bookmark. */
+  silentMs(listing: Pick<Listing<unknown>, 'what'>): number;
   /** What was not listed yet; empty: ready to work, or to take over. */
   missing(): readonly string[];
   /** Follows, and calls `lead` while this replica holds the lease and everything was listed; until `stop`. */
@@ -41,6 +43,7 @@ export interface Replica {
 export function replica(config: ReplicaConfig, world: ReplicaWorld): Replica {
   const { clock, random, log, metrics } = world;
   const missing = new Set<string>();
+  const heardAtMs = new Map<string, number>();
   const following: ((stop: AbortSignal) => Promise<void>)[] = [];
   let announceSynced: () => void = () => undefined;
   const synced = new Promise<void>((resolve) => (announceSynced = resolve));
@@ -51,6 +54,7 @@ export function replica(config: ReplicaConfig, world: ReplicaWorld): Replica {
   return {
     failed,
     missing: () => [...missing],
+    silentMs: ({ what }) => clock.uptimeMs() - (heardAtMs.get(what) ?? 0),
     follows(listing, follower) {
       missing.add(listing.what);
       following.push((stop) =>
@@ -63,6 +67,7 @@ export function replica(config: ReplicaConfig, world: ReplicaWorld): Replica {
             metrics.add('podseal_watch_interruptions_total', { objects: what, code });
             log('warn', 'watch.interrupted', error.message, { objects: what, code, hint });
           },
+          onHeard: (what) => void heardAtMs.set(what, clock.uptimeMs()),
           onList: (what) => metrics.add('podseal_lists_total', { objects: what }),
           onSynced() {
             missing.delete(listing.what);

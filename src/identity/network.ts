@@ -16,8 +16,8 @@ export interface ServiceRanges {
 
 /** What is known of the cluster's network, to tell whose an address is. Addresses in canonical text. */
 export interface NetworkFacts {
-  /** To the node's name. */
-  readonly nodeAddresses: ReadonlyMap<string, string>;
+  /** To the nodes that say it is theirs: a bad one may say so of another's. */
+  readonly nodeAddresses: ReadonlyMap<string, ReadonlySet<string>>;
   readonly serviceRanges: readonly IpRange[];
   /** To `NAMESPACE/NAME` of the Service. */
   readonly clusterIPs: ReadonlyMap<string, string>;

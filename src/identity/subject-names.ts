@@ -14,6 +14,13 @@ export function allNames(names: SubjectNames): readonly string[] {
   return [...names.dnsNames, ...names.ipAddresses, ...names.uris];
 }
 
+/** For logs: at most 20 of them, none longer than a DNS name, then how many more there are. */
+export function shownNames(names: SubjectNames): readonly string[] {
+  const all = allNames(names);
+  const shown = all.slice(0, 20).map((name) => name.slice(0, 253));
+  return all.length > shown.length ? [...shown, `and ${all.length - shown.length} more`] : shown;
+}
+
 /** The names that `wanted` has and `held` lacks. */
 export function missingNames(held: SubjectNames, wanted: SubjectNames): readonly string[] {
   const has = new Set(allNames(held));

@@ -1,7 +1,8 @@
-import { type PodsealError } from '../errors.ts';
+import { PodsealError } from '../errors.ts';
 import { type ApiEndpoint } from './api-endpoint.ts';
 import { type Attempted, refusalError, unreachable } from './api-error.ts';
 import {
+  AnswerTooLarge,
   collect,
   connectionsTo,
   exchange,
@@ -28,7 +29,7 @@ export interface ApiCall {
  * models do not know, and costs several times the CPU (docs/adr/0005, 0011).
  */
 export interface ApiCalls {
-  /** The parsed answer. Throws API_UNREACHABLE, API_FORBIDDEN, API_NOT_FOUND, API_CONFLICT, API_EXPIRED or API_REFUSED. */
+  /** The parsed answer. Throws API_UNREACHABLE, API_FORBIDDEN, API_NOT_FOUND, API_CONFLICT, API_EXPIRED, API_TOO_LARGE or API_REFUSED. */
   call(call: ApiCall): Promise<unknown>;
   /** Each line of a watch as parsed JSON, until the server ends it or `stop`; throws like `call`. */
   watch(call: ApiCall, onLine: (line: unknown) => void, stop: AbortSignal): Promise<void>;
@@ -69,6 +70,7 @@ export function apiCalls(source: ApiEndpoint, options: ApiCallsOptions): ApiCall
       return answer;
     } catch (cause) {
       observe(call.method, 0);
+      if (cause instanceof AnswerTooLarge) throw tooLarge(call, cause);
       refresh();
       throw unreachable(endpoint.serverUrl, cause);
     }
@@ -151,6 +153,16 @@ function readAnswer(answer: Incoming, call: ApiCall): unknown {
     // A proxy's page: not an answer of the API server.
     throw refusalError({ ...answer, status: 502, body: undefined }, call.attempted);
   }
+}
+
+function tooLarge({ attempted }: ApiCall, { message }: AnswerTooLarge): PodsealError {
+  return new PodsealError(
+    'API_TOO_LARGE',
+    `Cannot ${attempted.verb} ${attempted.what}: ${message}`,
+    {
+      hint: 'Lists are asked for in smaller pages. A single object of that size is no object of Kubernetes.',
+    },
+  );
 }
 
 function refusalOf(answer: Incoming, call: ApiCall): PodsealError {

@@ -71,7 +71,8 @@ export function refusalError(refusal: Refusal, attempted: Attempted): PodsealErr
     case 429:
       return fail('API_UNREACHABLE', 'The API server is busy; it is asked again as it says.');
     default:
-      return status >= 500
+      // etcd's own limit, which the API server reports as a fault of its own.
+      return status >= 500 && !reasonOf(refusal.body).includes('request is too large')
         ? fail('API_UNREACHABLE', 'The API server has a problem of its own; it is asked again.')
         : fail(
             'API_REFUSED',

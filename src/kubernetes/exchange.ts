@@ -111,6 +111,9 @@ export function headersOf(incoming: IncomingMessage): Readonly<Record<string, st
   return incoming.headers as Record<string, string>;
 }
 
+/** Not the network's fault, and not mended by asking again. */
+export class AnswerTooLarge extends Error {}
+
 /** The whole body, at most `maximumBytes` of it. */
 export function collect(incoming: IncomingMessage, maximumBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
@@ -120,7 +123,7 @@ export function collect(incoming: IncomingMessage, maximumBytes: number): Promis
       length += chunk.length;
       chunks.push(chunk);
       if (length > maximumBytes)
-        incoming.destroy(new Error(`the answer is larger than ${maximumBytes} bytes`));
+        incoming.destroy(new AnswerTooLarge(`the answer is larger than ${maximumBytes} bytes`));
     });
     incoming.on('error', reject);
     incoming.on('end', () => resolve(Buffer.concat(chunks)));

@@ -35,20 +35,26 @@ export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listi
   const query = (parameters: Readonly<Record<string, string>>): string =>
     `${path}?${new URLSearchParams({ ...selector, ...parameters }).toString()}`;
   let pageSize = usualPageSize;
+  /** A page that is too large is asked for again, smaller; one that is too slow, at the next list. */
+  const askForPage = async (page: string | undefined): Promise<Json> => {
+    const size = pageSize;
+    const parameters = { limit: String(size), ...(page === undefined ? {} : { continue: page }) };
+    pageSize = Math.max(1, Math.floor(size / 4));
+    try {
+      const call = { path: query(parameters), attempted: attempted('list') };
+      const answer = objectOf(await calls.call({ method: 'GET', ...call }));
+      pageSize = Math.min(usualPageSize, size * 2);
+      return answer;
+    } catch (error) {
+      const isTooLarge = error instanceof PodsealError && error.code === 'API_TOO_LARGE';
+      if (!isTooLarge || size === 1) throw error;
+      return askForPage(page);
+    }
+  };
   return {
     what,
     async list(page): Promise<Page<T>> {
-      const parameters = {
-        limit: String(pageSize),
-        ...(page === undefined ? {} : { continue: page }),
-      };
-      // A page that does not come through, too large or too slow, is asked for smaller, then larger again.
-      const size = pageSize;
-      pageSize = Math.max(1, Math.floor(size / 4));
-      const answer = objectOf(
-        await calls.call({ method: 'GET', path: query(parameters), attempted: attempted('list') }),
-      );
-      pageSize = Math.min(usualPageSize, size * 2);
+      const answer = await askForPage(page);
       const metadata = objectOf(answer['metadata']);
       return {
         items: listOf(answer['items']).flatMap((item) => {

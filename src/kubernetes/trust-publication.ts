@@ -1,6 +1,6 @@
 import { PodsealError } from '../errors.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
-import { type NameConstraints, nameConstraintsOf } from '../pki/name-constraints.ts';
+import { chainConstraints, type NameConstraints } from '../pki/name-constraints.ts';
 import { type Publication, publishedNames, type TrustPublisher } from '../trust/publication.ts';
 import { type ApiCalls } from './api-calls.ts';
 import { type Caller } from './observed-requests.ts';
@@ -189,7 +189,7 @@ export function publishedConstraints(
 
 function constraintsIn(pem: string, where: string): readonly NameConstraints[] {
   try {
-    return certificatesFromPem(pem).flatMap((each) => nameConstraintsOf(each) ?? []);
+    return chainConstraints(certificatesFromPem(pem));
   } catch (error) {
     throw new PodsealError(
       'API_REFUSED',

@@ -6,7 +6,7 @@ import {
   type IpRange,
 } from '../identity/ip-range.ts';
 import { type SubjectNames } from '../identity/subject-names.ts';
-import { extensionsOf, type Certificate } from './certificate.ts';
+import { extensionsOf, oneLine, type Certificate } from './certificate.ts';
 import * as der from './der.ts';
 import { extensionOids, type Extension } from './extensions.ts';
 
@@ -80,6 +80,20 @@ export function nameConstraintsOf(certificate: Certificate): NameConstraints | u
   if (!permitted || !excluded || lists.length > 0)
     throw new Error('nameConstraints has other members than permitted and excluded subtrees');
   return { permitted, excluded, otherKinds: [...otherKinds] };
+}
+
+/** Those of a whole chain, each once. Throws an Error that names the certificate whose constraints cannot be read. */
+export function chainConstraints(chain: readonly Certificate[]): readonly NameConstraints[] {
+  const all = chain.flatMap((certificate) => {
+    try {
+      return nameConstraintsOf(certificate) ?? [];
+    } catch (error) {
+      const name = JSON.stringify(oneLine(certificate.x509.subject));
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Error(`the name constraints of ${name} cannot be read: ${why}`, { cause: error });
+    }
+  });
+  return [...new Map(all.map((each) => [JSON.stringify(each), each])).values()];
 }
 
 function readSubtrees(

@@ -1,10 +1,5 @@
 import { parseIpRange, type IpRange } from '../identity/ip-range.ts';
-import {
-  certificateFromDer,
-  certificatesFromPem,
-  certificatesPem,
-  type Certificate,
-} from '../pki/certificate.ts';
+import { certificatesFromPem, certificatesPem, type Certificate } from '../pki/certificate.ts';
 import * as der from '../pki/der.ts';
 import { extensionOids, keyUsage, type Extension } from '../pki/extensions.ts';
 import {
@@ -28,7 +23,7 @@ export interface Authority {
   issue(template: CertificateTemplate): string;
 }
 
-/** What a self-made root may vouch for. */
+/** What a self-made CA may vouch for. */
 export interface AuthorityScope {
   readonly clusterDomain: string;
   readonly trustDomain: string;
@@ -36,36 +31,49 @@ export interface AuthorityScope {
   readonly ipRanges?: readonly string[] | undefined;
 }
 
-export interface RootRequest extends AuthorityScope {
+export interface CaRequest extends AuthorityScope {
   readonly commonName: string;
   readonly notBefore: Date;
   readonly notAfter: Date;
   /** 16 random bytes. */
   readonly serial: Uint8Array;
+  /** How many CAs may stand below it; 0 by default: it signs leaves alone. */
+  readonly pathLength?: 0 | 1;
 }
 
 /**
  * A self-signed root whose name constraints keep it inside the cluster (RFC 5280 4.2.1.10): names
  * under `svc` and the cluster domain, identity URIs of the trust domain, private addresses. Whoever
- * trusts it cannot be fooled with `google.com`. Returns its certificate, PEM. Throws an Error naming
- * the text that is not a range of addresses.
+ * trusts it cannot be fooled with `google.com`; Java, which does not look at a root's own constraints,
+ * only by a CA below it. Returns its certificate, PEM. Throws an Error naming the text that is not a
+ * range of addresses.
  */
-export function makeRoot(request: RootRequest, keyPair: KeyPair): string {
-  const template: CertificateTemplate = {
-    commonName: request.commonName,
-    validity: { notBefore: request.notBefore, notAfter: request.notAfter },
-    serial: Uint8Array.from(request.serial, (byte, index) =>
-      index === 0 ? (byte & 0x7f) | 0x40 : byte,
-    ),
-    publicKeyDer: keyPair.publicKeyDer,
+export function makeRoot(request: CaRequest, keyPair: KeyPair): string {
+  const template = caTemplate(request, keyPair);
+  return encodePem(
+    'CERTIFICATE',
+    issueCertificate(template, selfIssuer(template, keyPair.privateKey)),
+  );
+}
+
+/** A CA below the root, constrained in the same way; its certificate, PEM. */
+export function makeIntermediate(request: CaRequest, keyPair: KeyPair, root: Authority): string {
+  return encodePem('CERTIFICATE', root.sign(caTemplate(request, keyPair)));
+}
+
+function caTemplate(request: CaRequest, { publicKeyDer }: KeyPair): CertificateTemplate {
+  const { commonName, notBefore, notAfter, serial, pathLength = 0 } = request;
+  return {
+    commonName,
+    validity: { notBefore, notAfter },
+    serial: Uint8Array.from(serial, (byte, index) => (index === 0 ? (byte & 0x7f) | 0x40 : byte)),
+    publicKeyDer,
     extensions: [
-      isCa,
+      isCa(pathLength),
       keyUsage(['digital signature', 'cert sign', 'crl sign']),
       scopeConstraints(request),
     ].filter((extension) => extension !== undefined),
   };
-  const bytes = issueCertificate(template, selfIssuer(template, keyPair.privateKey));
-  return certificatesPem([certificateFromDer(bytes)]);
 }
 
 /**
@@ -101,12 +109,14 @@ export function isSelfSigned({ x509 }: Certificate): boolean {
   return x509.subject === x509.issuer && x509.verify(x509.publicKey);
 }
 
-/** basicConstraints CA true with path length 0: it signs leaves alone. */
-const isCa: Extension = {
-  oid: extensionOids.basicConstraints,
-  critical: true,
-  value: der.encodeDer(der.sequence(der.boolean(true), der.integer(Uint8Array.of(0)))),
-};
+function isCa(pathLength: number): Extension {
+  const length = der.integer(Uint8Array.of(pathLength));
+  return {
+    oid: extensionOids.basicConstraints,
+    critical: true,
+    value: der.encodeDer(der.sequence(der.boolean(true), length)),
+  };
+}
 
 /** RFC 1918, RFC 6598, RFC 4193: where pods and Services have their addresses. */
 const privateRanges = [

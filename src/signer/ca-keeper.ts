@@ -1,14 +1,13 @@
 import { type Follower } from '../controller/list-watch.ts';
 import { asPodsealError } from '../errors.ts';
 import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
-import { privateKeyPem } from '../pki/key-pair.ts';
 import { backoffMs } from '../runtime/backoff.ts';
-import { later } from '../runtime/clock.ts';
 import { doorbell } from '../runtime/doorbell.ts';
 import { type CaSecret } from '../trust/ca-secret.ts';
 import { type Publication } from '../trust/publication.ts';
-import { isSelfSigned, makeRoot } from './authority.ts';
+import { isSelfSigned } from './authority.ts';
 import { type Announced, planCa } from './ca-plan.ts';
+import { makeOwnCa } from './own-ca.ts';
 import { type SigningCa } from './signing-ca.ts';
 import { storedCa } from './stored-ca.ts';
 import { type SignerConfig, type SignerWorld } from './world.ts';
@@ -29,7 +28,6 @@ export interface CaKeeper {
   run(stop: AbortSignal, onSigns: () => void): Promise<void>;
 }
 
-const rootLifetimeMs = 10 * 365 * 86_400_000;
 /** What somebody did to the publication is put right, and an expired CA noticed, within this time. */
 const checkMs = 15_000;
 const backoff = { firstMs: 1_000, maximumMs: 15_000 };
@@ -82,7 +80,7 @@ export function caKeeper(config: SignerConfig, world: SignerWorld): CaKeeper {
   const step = async (): Promise<number> => {
     dropExpired();
     if (secret.isMissing() && secret.lastGood().length === 0) {
-      const made = await makeCa(config, world);
+      const made = await createCa(config, world);
       if (made) secret.created(made);
     }
     const stored = secret.read();
@@ -128,20 +126,9 @@ export function caKeeper(config: SignerConfig, world: SignerWorld): CaKeeper {
 }
 
 /** A CA of our own, stored; undefined: somebody else was first, and the watch will tell. */
-async function makeCa(config: SignerConfig, world: SignerWorld): Promise<CaSecret | undefined> {
-  const keyPair = await world.generateKey('ECDSAP256');
-  const now = world.clock.now();
-  const certificate = makeRoot(
-    {
-      ...config.scope,
-      commonName: `Podseal CA ${now.toISOString().slice(0, 10)}`,
-      notBefore: new Date(now.getTime() - config.backDateMs),
-      notAfter: later(now, rootLifetimeMs),
-      serial: world.randomBytes(16),
-    },
-    keyPair,
-  );
-  const secret = { certificate, key: privateKeyPem(keyPair), root: certificate };
+async function createCa(config: SignerConfig, world: SignerWorld): Promise<CaSecret | undefined> {
+  const moment = { now: world.clock.now(), backDateMs: config.backDateMs };
+  const secret = await makeOwnCa(config.scope, moment, world);
   try {
     await world.ca.create(secret);
   } catch (error) {
@@ -149,7 +136,7 @@ async function makeCa(config: SignerConfig, world: SignerWorld): Promise<CaSecre
     throw error;
   }
   world.log('info', 'ca.made', `Made a CA in Secret ${JSON.stringify(world.ca.where)}`, {
-    fingerprint: certificatesFromPem(certificate)[0]?.fingerprint,
+    fingerprint: certificatesFromPem(secret.certificate ?? '')[0]?.fingerprint,
   });
   return secret;
 }

@@ -1,10 +1,10 @@
 import { type Issuance } from '../certificates/decisions.ts';
-import { formatDenial } from '../certificates/denial.ts';
+import { formatDenial, inAscii } from '../certificates/denial.ts';
 import { type ObservedRequest, standingOf } from '../certificates/observed-request.ts';
 import { type Outcome } from '../controller/run-workers.ts';
 import { PodsealError } from '../errors.ts';
 import { boundPodOf } from '../identity/requester.ts';
-import { allNames, type SubjectNames } from '../identity/subject-names.ts';
+import { shownNames, type SubjectNames } from '../identity/subject-names.ts';
 import { type CertificateTemplate } from '../pki/issue-certificate.ts';
 import { keyAlgorithms } from '../pki/key-pair.ts';
 import { sha256Hex } from '../pki/signature.ts';
@@ -73,7 +73,7 @@ export function answerTo(
     request,
     content,
     caConstraints: ca.constraints,
-    limits: { ...anyKey, maximumLifetimeMs: limits.maximumLifetimeMs },
+    limits: { ...anyKey, ...limits },
   };
   const violations = violationsOf(asked);
   if (content.kind !== 'read') return { kind: 'fail', violations, names: undefined };
@@ -131,7 +131,7 @@ async function issue(
     request: request.name,
     signerName: request.signerName,
     pod: shownPod(request),
-    names: allNames(names),
+    names: shownNames(names),
     serial,
     fingerprint: sha256Hex(leaf),
     notAfter,
@@ -153,7 +153,7 @@ async function issue(
   tellPod(request, world, {
     type: 'Normal',
     reason: 'CertificateIssued',
-    message: `Issued ${request.name}: serial ${serial}, valid until ${notAfter}`,
+    message: `Issued ${inAscii(request.name)}: serial ${serial}, valid until ${notAfter}`,
   });
   return { kind: 'done' };
 }
@@ -186,14 +186,14 @@ async function fail(
       signerName: request.signerName,
       requester: request.requester.username,
       pod: shownPod(request),
-      names: names && allNames(names),
+      names: names && shownNames(names),
       reasons: message.split('\n'),
     },
   );
   tellPod(request, world, {
     type: 'Warning',
     reason: 'CertificateFailed',
-    message: `Cannot sign ${request.name}:\n${message}`.slice(0, 1000),
+    message: `Cannot sign ${inAscii(request.name)}:\n${message}`.slice(0, 1000),
   });
   return { kind: 'done' };
 }

@@ -12,6 +12,7 @@ import {
   doubtAfterMs,
   excessOf,
   finishedReason,
+  hasManyIssued,
   isUnfinished,
   type KeptRequest,
   keptRequest,
@@ -91,9 +92,10 @@ export function janitor(world: JanitorWorld): Janitor {
     const removals = new Map<string, Removal>();
     for (const podUid of changedPods) {
       const siblings = [...(byPod.get(podUid) ?? [])].flatMap((uid) => kept.get(uid) ?? []);
-      const excess = excessOf(siblings, world.maximumOpenRequests);
+      const maximum = world.maximumOpenRequests;
+      const excess = excessOf(siblings, maximum, clock.uptimeMs());
       // Looked at again until nothing is too many: a removal may fail.
-      if (excess.length === 0) changedPods.delete(podUid);
+      if (excess.length === 0 && !hasManyIssued(siblings, maximum)) changedPods.delete(podUid);
       for (const request of excess) removals.set(request.uid, { request, why: 'excess' });
     }
     for (const request of kept.values()) {

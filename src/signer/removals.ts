@@ -56,11 +56,31 @@ function isFinished(standing: Standing): standing is keyof typeof keptForMs {
   return standing in keptForMs;
 }
 
-/** Which requests of one pod are too many: unfinished and denied ones count, the oldest denied go first, then the newest pending. */
+/** The agent has read its answer long before. */
+const readWithinMs = 60_000;
+
+/**
+ * Which requests of one pod are too many: unfinished and denied ones count, the oldest denied go first,
+ * then the newest pending. Of those issued a minute ago or earlier only as many stay, the newest: a pod that
+ * asks without end must not fill what has to be listed.
+ */
 export function excessOf(
   ofOnePod: readonly KeptRequest[],
   maximum: number,
+  uptimeMs: number,
 ): readonly KeptRequest[] {
+  const read = ofOnePod
+    .filter(({ standing, sinceMs }) => standing === 'issued' && uptimeMs - sinceMs >= readWithinMs)
+    .sort((a, b) => b.sinceMs - a.sinceMs);
+  return [...openExcessOf(ofOnePod, maximum), ...read.slice(maximum)];
+}
+
+/** Whether more of one pod are issued than may stay, now or once they are old enough. */
+export function hasManyIssued(ofOnePod: readonly KeptRequest[], maximum: number): boolean {
+  return ofOnePod.filter(({ standing }) => standing === 'issued').length > maximum;
+}
+
+function openExcessOf(ofOnePod: readonly KeptRequest[], maximum: number): readonly KeptRequest[] {
   const counted = ofOnePod.filter(({ standing }) => standing !== 'issued' && standing !== 'failed');
   const excess = counted.length - maximum;
   if (excess <= 0) return [];

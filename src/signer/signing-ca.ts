@@ -6,7 +6,7 @@ import {
   type Validity,
 } from '../pki/certificate.ts';
 import { keyPairFromPem, type KeyPair } from '../pki/key-pair.ts';
-import { type NameConstraints, nameConstraintsOf } from '../pki/name-constraints.ts';
+import { chainConstraints, type NameConstraints } from '../pki/name-constraints.ts';
 import { sha256Hex } from '../pki/signature.ts';
 import { bundleOf } from '../trust/bundle.ts';
 import { type CaSecret } from '../trust/ca-secret.ts';
@@ -19,7 +19,7 @@ export interface SigningCa {
   readonly authority: Authority;
   /** Trusted for what it signs. */
   readonly roots: readonly Certificate[];
-  /** Of the CA and those above it. */
+  /** Of the CA and those above it, each once. */
   readonly constraints: readonly NameConstraints[];
   /** While the CA and all above it are valid: nothing that it signs is good for longer. */
   readonly validity: Validity;
@@ -49,7 +49,7 @@ export function readSigningCa(secret: CaSecret, now: Date): SigningCa {
   return {
     authority: authorityFrom(path, keyPair),
     roots: path.slice(-1),
-    constraints: path.flatMap(constraintsOf),
+    constraints: chainConstraints(path),
     validity: commonValidity(path),
     chainPem,
     id: sha256Hex(chainPem),
@@ -104,16 +104,6 @@ function pathToRoot(
   if (verdict.kind === 'untrusted')
     throw new Error(`tls.crt does not lead to the root in ca.crt: ${verdict.why}`);
   return [certificate, ...verdict.path.slice(1), verdict.root];
-}
-
-function constraintsOf(certificate: Certificate): readonly NameConstraints[] {
-  try {
-    return [nameConstraintsOf(certificate) ?? []].flat();
-  } catch (error) {
-    const name = JSON.stringify(oneLine(certificate.x509.subject));
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`the name constraints of ${name} cannot be read: ${why}`, { cause: error });
-  }
 }
 
 function commonValidity(path: readonly Certificate[]): Validity {

@@ -23,7 +23,14 @@ export interface Limits {
   readonly keyAlgorithms: readonly KeyAlgorithm[];
   readonly usages: readonly GrantableUsage[];
   readonly maximumLifetimeMs: number;
+  /** What is issued where no lifetime is asked for. */
+  readonly defaultLifetimeMs: number;
   readonly maximumNames: number;
+}
+
+/** The signer's default: a day, or the longest that it signs. Approver and signer must agree on it. */
+export function defaultLifetimeMs(longestMs: number): number {
+  return Math.min(86_400_000, longestMs);
 }
 
 /** The certification request in a signing request, or why it cannot be accepted. */

@@ -88,11 +88,17 @@ function usagesAreAllowed({ request, content, limits }: Asked): readonly Finding
 
 function lifetimeIsAllowed({ request, limits }: Asked): readonly Finding[] {
   const { expirationSeconds } = request;
-  const maximum = limits.maximumLifetimeMs;
-  if (expirationSeconds === undefined || expirationSeconds * 1000 <= maximum) return [];
-  const seconds = `${Math.floor(maximum / 1000)}s`;
+  const { maximumLifetimeMs, defaultLifetimeMs } = limits;
+  const lifetimeMs = expirationSeconds === undefined ? defaultLifetimeMs : expirationSeconds * 1000;
+  if (lifetimeMs <= maximumLifetimeMs) return [];
+  const longest = `the longest lifetime is ${formatDuration(maximumLifetimeMs)}`;
+  const seconds = `${Math.floor(maximumLifetimeMs / 1000)}s`;
   return [
-    never(`the longest lifetime is ${formatDuration(maximum)}`, `${expirationSeconds}s`, [seconds]),
+    expirationSeconds === undefined
+      ? never(`${longest}, and without one ${formatDuration(lifetimeMs)} is issued`, undefined, [
+          seconds,
+        ])
+      : never(longest, `${expirationSeconds}s`, [seconds]),
   ];
 }
 

@@ -14,8 +14,12 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
 
-/** What deploy/ and the examples call podseal:0.1.0, in full. */
-const imageName = 'docker.io/library/podseal:0.1.0';
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  readonly version: string;
+};
+
+/** As deploy/ and the examples call it. */
+export const podsealImage = `podseal:${version}`;
 
 /** As the OCI image specification has them, of "config". */
 interface ImageConfig {
@@ -37,7 +41,7 @@ export async function packPodsealImage(directory: string): Promise<string> {
   await layBase(rootfs);
   const config = await carryOut(lastStage(), rootfs);
   const script = join(import.meta.dirname, 'node/image.sh');
-  await run(script, [rootfs, imageName, archive, JSON.stringify(config)]);
+  await run(script, [rootfs, `docker.io/library/${podsealImage}`, archive, JSON.stringify(config)]);
   rmSync(rootfs, { recursive: true });
   return archive;
 }

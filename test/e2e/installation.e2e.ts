@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { apiClient, type ApiClient } from '../cluster/api-client.ts';
 import { findBinaries } from '../cluster/binaries.ts';
 import { importImage, requireNode, startNode, stopNode } from '../cluster/node.ts';
-import { packPodsealImage } from '../cluster/podseal-image.ts';
+import { packPodsealImage, podsealImage } from '../cluster/podseal-image.ts';
 import { isAlive, type Started } from '../cluster/processes.ts';
 import { until } from '../support/until.ts';
 
@@ -29,7 +29,6 @@ const obstacle = await requireNode().then(
 
 const system = 'podseal-system';
 const controllers = ['podseal-approver', 'podseal-signer'] as const;
-const image = 'podseal:0.1.0';
 
 interface PodList {
   readonly items: readonly {
@@ -67,7 +66,6 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
   );
 
   after(async () => {
-    api.close();
     if (existsSync(join(directory, 'state.json'))) await stopNode(directory);
     rmSync(join(directory, '..'), { recursive: true });
   });
@@ -100,7 +98,7 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
       spec: {
         restartPolicy: 'Never',
         securityContext: { runAsUser: 65532, fsGroup: 65532 },
-        containers: [{ name, image, ...container }],
+        containers: [{ name, image: podsealImage, ...container }],
         volumes,
       },
     });
@@ -164,7 +162,9 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
       `/api/v1/namespaces/${system}/pods?dryRun=All`,
       {
         metadata: { name: 'privileged' },
-        spec: { containers: [{ name: 'c', image, securityContext: { privileged: true } }] },
+        spec: {
+          containers: [{ name: 'c', image: podsealImage, securityContext: { privileged: true } }],
+        },
       },
     );
     equal(status, 403);
@@ -175,7 +175,7 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
     // The image of the example is not on this node, but another with Node is.
     const example = join(directory, 'web.yaml');
     const text = readFileSync(join(root, 'examples/sidecar/web.yaml'), 'utf8');
-    writeFileSync(example, text.replace('node:24-alpine', image));
+    writeFileSync(example, text.replace('node:24-alpine', podsealImage));
     const startedAt = Date.now();
     await kubectl('apply', '-f', example);
     await giveBundle('shop');
@@ -325,17 +325,21 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
       ok(!secret.test(logs.join('')), String(secret));
   });
 
-  test('kubectl delete -k deploy/ takes everything away; pods that have certificates keep them', async () => {
-    await kubectl('delete', '-k', 'deploy/', '--timeout=120s');
+  test('uninstalled, the CA stays or goes as told, and pods that have certificates keep them', async () => {
+    const uninstall = ['delete', '-k', 'deploy/', '--timeout=120s'];
+    const left = ['get', '-k', 'deploy/', '--ignore-not-found', '-o', 'name'];
+    await kubectl(...uninstall, '--selector', '!podseal.dev/keep');
+    equal(await kubectl(...left), `namespace/${system}\n`);
+    match(await kubectl('get', 'secret', '-n', system, '-o', 'name'), /^secret\/podseal-ca$/m);
+    await kubectl(...uninstall, '--ignore-not-found');
     await kubectl('delete', 'clustertrustbundle', 'podseal.dev:serving:bundle');
-    equal(await kubectl('get', '-k', 'deploy/', '--ignore-not-found', '-o', 'name'), '');
-    match(
-      await kubectl('get', 'pods', '-n', 'shop', '--no-headers'),
-      /^(web-\S+ +2\/2 +Running.*\n){2}$/,
-    );
+    equal(await kubectl(...left), '');
+    const pods = await kubectl('get', 'pods', '-n', 'shop', '--no-headers');
+    match(pods, /^(web-\S+ +2\/2 +Running.*\n){2}$/);
   });
 
   test('the node leaves nothing behind', async () => {
+    api.close();
     await stopNode(directory);
     deepEqual(Object.values(processes).filter(isAlive), []);
     ok(!existsSync(directory));

@@ -84,17 +84,13 @@ async function share(): Promise<number> {
 
 async function repeat(index: number): Promise<number> {
   const oracle = await startOracle();
-  let failed = false;
-  if (oracle)
-    await runCases(
-      { seed, from: index, to: index + 1, step: 1 },
-      oracle,
-      ({ why, request, world }) => {
-        failed = true;
-        console.log(`${why}\n${world}\n${request}`);
-      },
-    );
-  oracle?.close();
-  console.log(failed ? 'failed' : 'passed');
-  return failed ? 1 : 0;
+  if (!oracle) return 1;
+  const failures: string[] = [];
+  const range = { seed, from: index, to: index + 1, step: 1 };
+  await runCases(range, oracle, ({ why, request, world }) =>
+    failures.push(`${why}\n${world}\n${request}`),
+  );
+  oracle.close();
+  console.log(failures.join('\n') || 'passed');
+  return failures.length;
 }

@@ -7,12 +7,12 @@ import { factsOfWorld, type World } from './world.ts';
 
 /** What a pod may think of asking for: mostly names that follow, else anything that comes near. */
 export function makeNames(dice: Dice, world: World): SubjectNames {
-  if (dice.chance(40)) return oneName(dice, world);
+  if (dice.chance(25)) return oneName(dice, world);
   const { provable } = caseOf(factsOfWorld(world, ''));
   const names = {
     dnsNames: dice.some(provable.dnsNames, 6),
     ipAddresses: dice.some(provable.ipAddresses, 3),
-    uris: dice.some(provable.uris, 1),
+    uris: dice.chance(80) ? provable.uris : [],
   };
   if (dice.chance(80)) return names;
   const other = oneName(dice, world);
@@ -56,6 +56,7 @@ function dnsName(dice: Dice, world: World): string {
     `${dashed}.${namespace}.pod.${domain}`,
     suffix,
     `web.${suffix}`,
+    `web${suffix}`,
     `*.${suffix}`,
     `*.web.${suffix}`,
     `${namespace}.svc`,

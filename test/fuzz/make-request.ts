@@ -47,7 +47,9 @@ const weakKeys: readonly KeyPair[] = [
 /** A request for the names; on an even throw of the dice, something in it is not as it should be. */
 export function makeRequest(dice: Dice, names: SubjectNames, world: World): Made {
   const key = dice.chance(98) ? dice.pick(keys) : dice.pick(weakKeys);
-  const [commonName] = dice.chance(25) ? dice.some([...names.dnsNames, 'web.shop.svc'], 1) : [];
+  const [commonName] = dice.chance(25)
+    ? dice.some(dice.chance(90) ? names.dnsNames : ['web.shop.svc'], 1)
+    : [];
   const info = openTree(der.encodeDer(infoOf(dice, { names, commonName, key }, world)));
   const isForged = dice.chance(50);
   const mutations = isForged && dice.chance(85) ? 1 + dice.below(dice.chance(80) ? 1 : 4) : 0;

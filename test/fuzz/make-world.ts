@@ -62,7 +62,9 @@ export function makeWorld(dice: Dice): World {
   const foreign = words.foreignClusterIPs.map((ip) => [ip, 'elsewhere/other'] as const);
   return {
     usages: makeUsages(dice),
-    expirationSeconds: dice.pick([null, 600, 3600, 86_400, 86_400, 86_401, 7_776_000, 7_776_001]),
+    expirationSeconds: dice.chance(85)
+      ? dice.pick([null, 600, 3600, 3600])
+      : dice.pick([3601, 86_400, 86_401, 7_776_000, 7_776_001]),
     ...makeToken(dice, pod),
     pod: dice.chance(98) ? pod : null,
     services,
@@ -104,7 +106,7 @@ function makePod(dice: Dice): WorldPod {
           wrong(10) ? words.podIPs : wrong(10) ? ['192.0.2.2'] : ['192.0.2.1', '2001:db8:1::1'],
           2,
         )
-      : wrong(5)
+      : wrong(10)
         ? dice.some(
             [
               ...words.foreignClusterIPs,
@@ -142,8 +144,8 @@ function makeServices(dice: Dice): WorldService[] {
             .map((ip) => free.splice(free.indexOf(ip), 1))
             .flat(),
       headless,
-      externalName: dice.chance(3),
-      deleting: dice.chance(3),
+      externalName: dice.chance(6),
+      deleting: dice.chance(6),
     };
   });
 }
@@ -157,7 +159,10 @@ function makeToken(dice: Dice, pod: WorldPod): Pick<World, 'username' | 'extra'>
   ]);
   if (dice.chance(10)) claims.delete('node-name');
   if (dice.chance(2)) claims.delete(dice.pick([...claims.keys()]));
-  if (dice.chance(2)) claims.set(dice.pick([...claims.keys()]), dice.pick([[], ['a', 'b'], ['']]));
+  if (dice.chance(2)) {
+    const [name, values] = dice.pick([...claims]);
+    claims.set(name, dice.pick([[], [...values, 'x'], ['']]));
+  }
   const account = dice.chance(99) ? pod.serviceAccount : dice.pick(words.accounts);
   const username = dice.chance(98)
     ? `system:serviceaccount:${pod.namespace}:${account}`
@@ -182,7 +187,7 @@ function makeUsages(dice: Dice): string[] {
     : [];
   return [
     ...(dice.chance(70) ? ['digital signature'] : []),
-    ...(dice.chance(7) ? ['key encipherment'] : []),
+    ...(dice.chance(4) ? ['key encipherment'] : []),
     ...purposes,
     ...(dice.chance(2) ? [dice.pick(['cert sign', 'any', 'code signing', 'signing'])] : []),
   ];
@@ -227,10 +232,10 @@ function makeChanges(dice: Dice): Partial<WorldAllowance> {
     usages: dice.chance(80)
       ? defaultPolicy.defaults.usages
       : dice.some(defaultPolicy.defaults.usages, 4),
-    maximumSeconds: dice.pick([3600, 86_400, 7_776_000]),
-    services: dice.some(words.services, 3).map((name) => ({
+    maximumSeconds: dice.pick([3600, 86_400, 7_776_000, 7_776_000]),
+    services: dice.some(words.services, 4).map((name) => ({
       name,
-      serviceAccounts: dice.some(words.accounts, 2),
+      serviceAccounts: dice.some(words.accounts, 3),
       whileUnselected: dice.chance(50),
     })),
   };

@@ -30,7 +30,9 @@ interface Place {
   readonly siblings: Tlv[];
 }
 
-const mutations: readonly ((dice: Dice, place: Place) => void)[] = [
+type Mutation = (dice: Dice, place: Place) => void;
+
+const mutations: readonly Mutation[] = [
   flipBit,
   flipBit,
   changeTag,
@@ -45,10 +47,15 @@ const mutations: readonly ((dice: Dice, place: Place) => void)[] = [
   (_, { siblings }) => siblings.reverse(),
   (dice, { siblings }) => insert(dice, siblings, strangeElement(dice)),
   (dice, { element }) => insert(dice, membersOf(element), strangeElement(dice)),
-  ...twice((dice, { tree }) =>
+  ...twice<Mutation>((dice, { tree }) =>
     insert(dice, listWith(tree, isName), copyOf(dice.pick(strangeNames))),
   ),
-  ...twice((dice, { tree }) => insert(dice, listWith(tree, isExtension), strangeExtension(dice))),
+  ...twice<Mutation>((dice, { tree }) =>
+    insert(dice, listWith(tree, isExtension), strangeExtension(dice)),
+  ),
+  (dice, { tree }) => insert(dice, listWith(tree, isRelativeName), list(0x31, subjectPart(dice))),
+  (dice, { tree }) => insert(dice, listWith(tree, isSubjectPart), subjectPart(dice)),
+  sayNotCritical,
   (dice, { tree }) => insert(dice, listWith(tree, isAttribute), strangeAttribute(dice)),
   (dice, { tree }) =>
     insert(dice, listWith(tree, isExtensions), { tag: 0x30, content: [strangeExtension(dice)] }),
@@ -71,6 +78,9 @@ function listWith(tree: Tlv, is: (member: Tlv) => boolean): Tlv[] {
   );
 }
 
+const isSubjectPart = (tlv: Tlv): boolean => tlv.tag === 0x30 && membersOf(tlv)[0]?.tag === 6;
+const isRelativeName = (tlv: Tlv): boolean =>
+  tlv.tag === 0x31 && membersOf(tlv).some(isSubjectPart);
 const isName = ({ tag }: Tlv): boolean => [0x82, 0x86, 0x87].includes(tag);
 const isExtension = (tlv: Tlv): boolean => tlv.tag === 0x30 && membersOf(tlv).at(-1)?.tag === 4;
 const isExtensions = (tlv: Tlv): boolean => tlv.tag === 0x30 && membersOf(tlv).some(isExtension);
@@ -100,6 +110,12 @@ function flipBit(dice: Dice, { element }: Place): void {
   const at = dice.below(bytes.length);
   bytes[at] = (bytes[at] ?? 0) ^ (1 << dice.below(8));
   element.content = bytes;
+}
+
+/** DER leaves a default out. */
+function sayNotCritical(dice: Dice, { tree }: Place): void {
+  const { content } = dice.pick([...listWith(tree, isExtension), tree]);
+  if (Array.isArray(content)) content.splice(1, content.length - 2, hex(1, '00'));
 }
 
 const tags = [1, 2, 3, 4, 5, 6, 10, 12, 18, 19, 20, 22, 30, 31, 0x24, 0x30, 0x31, 0x3f].concat([
@@ -165,6 +181,12 @@ const strangeNames: readonly Tlv[] = [
   hex(0x88, '2a'),
   text(0x16, 'payments.prod.svc'),
 ];
+
+/** commonName, organizationName. */
+function subjectPart(dice: Dice): Tlv {
+  const value = text(dice.pick([0x0c, 0x13, 0x16]), dice.pick(texts));
+  return list(0x30, hex(6, dice.pick(['550403', '55040a'])), value);
+}
 
 const strangeValues: readonly Tlv[] = [
   list(0x30),

@@ -5,7 +5,7 @@ import { parseIpRange, type IpRange } from '../../src/identity/ip-range.ts';
 import { boundPodOf } from '../../src/identity/requester.ts';
 import { noSubtrees } from '../../src/pki/name-constraints.ts';
 import { readContent } from '../../src/vetting/asked.ts';
-import { aRequest } from '../support/approval-builders.ts';
+import { aRequest, settings } from '../support/approval-builders.ts';
 
 /**
  * Everything that a verdict rests on but the certification request, as plain JSON: it is the question
@@ -100,7 +100,9 @@ export function factsOfWorld(world: World, requestText: string): Facts {
     })),
     network: {
       nodeAddresses: new Map(
-        nodes.flatMap(({ name, addresses }) => addresses.map((each) => [each, name] as const)),
+        nodes.flatMap(({ name, addresses }) =>
+          addresses.map((each) => [each, new Set([name])] as const),
+        ),
       ),
       serviceRanges: world.serviceCIDRs.map(rangeOf),
       clusterIPs: new Map(Object.entries(world.clusterIPs)),
@@ -118,7 +120,7 @@ export function factsOfWorld(world: World, requestText: string): Facts {
       })),
       maximumNames: policy.maximumNames,
     },
-    settings: { signerNames: ['podseal.dev/serving'], clusterDomain, trustDomain },
+    settings: { ...settings, clusterDomain, trustDomain },
   };
 }
 

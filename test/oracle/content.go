@@ -261,7 +261,11 @@ func usageProblem(question *Question, allowance Allowance, request *x509.Certifi
 	if len(wanted) == 0 {
 		return errors.New("neither server nor client")
 	}
-	if seconds := question.ExpirationSeconds; seconds != nil && *seconds > allowance.MaximumSeconds {
+	seconds := 24 * 60 * 60
+	if question.ExpirationSeconds != nil {
+		seconds = *question.ExpirationSeconds
+	}
+	if seconds > allowance.MaximumSeconds {
 		return errors.New("too long")
 	}
 	for _, each := range content.extensions {

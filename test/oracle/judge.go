@@ -60,21 +60,12 @@ func claimOf(question *Question) (claim, error) {
 		return claim{}, errors.New("no service account")
 	}
 	said := claim{parts[2], parts[3]}
-	one := func(name string) (string, bool) {
-		values := question.Extra["authentication.kubernetes.io/"+name]
-		if len(values) > 1 {
-			return "", false
-		}
-		return strings.Join(values, ""), true
-	}
-	name, one1 := one("pod-name")
-	uid, one2 := one("pod-uid")
-	node, one3 := one("node-name")
-	pod := question.Pod
+	claimed := func(name string) []string { return question.Extra["authentication.kubernetes.io/"+name] }
+	pod, nodes := question.Pod, claimed("node-name")
 	switch {
-	case !one1 || !one2 || !one3 || name == "" || uid == "":
+	case len(claimed("pod-name")) != 1 || len(claimed("pod-uid")) != 1 || len(nodes) > 1:
 		return said, errors.New("not bound to one pod")
-	case pod == nil || pod.UID != uid:
+	case pod == nil || pod.Name != claimed("pod-name")[0] || pod.UID != claimed("pod-uid")[0]:
 		return said, errors.New("no such pod")
 	case pod.Terminating || pod.Phase != "Pending" && pod.Phase != "Running":
 		return said, errors.New("the pod is not alive")
@@ -82,7 +73,7 @@ func claimOf(question *Question) (claim, error) {
 		return said, errors.New("a mirror pod")
 	case pod.ServiceAccount != said.serviceAccount:
 		return said, errors.New("another service account")
-	case pod.NodeName == "" || node != "" && node != pod.NodeName:
+	case pod.NodeName == "" || len(nodes) == 1 && nodes[0] != pod.NodeName:
 		return said, errors.New("another node, or none")
 	}
 	return said, nil

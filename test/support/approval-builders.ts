@@ -12,7 +12,7 @@ import { type KeyPair } from '../../src/pki/key-pair.ts';
 import { encodePem } from '../../src/pki/pem.ts';
 import { type Usage } from '../../src/pki/extensions.ts';
 import { readContent } from '../../src/vetting/asked.ts';
-import { newKey, noon, tlsUsages } from './certificate-builders.ts';
+import { dayMs, newKey, noon, tlsUsages } from './certificate-builders.ts';
 
 /** Facts for a verdict, in words: pod `web-0` of namespace `shop`, which Service `web` selects, asks for what follows. */
 
@@ -20,6 +20,7 @@ export const settings: ApproverSettings = {
   signerNames: ['podseal.dev/serving'],
   clusterDomain: 'cluster.local',
   trustDomain: 'cluster.local',
+  defaultLifetimeMs: dayMs,
 };
 
 export function aPod(changes: Partial<LivePod> = {}): LivePod {

@@ -485,6 +485,15 @@ const contents: readonly Attack[] = [
   },
   {
     who: 'a pod of the namespace',
+    what: 'none, and so the default, where policy allows less',
+    scene: {
+      allowance: { maximumLifetimeMs: 3_600_000 },
+      asks: { ...honest, expirationSeconds: undefined },
+    },
+    rule: 'lifetime',
+  },
+  {
+    who: 'a pod of the namespace',
     what: 'a second too many',
     scene: { asks: { ...honest, expirationSeconds: 90 * 86_400 + 1 } },
     rule: 'lifetime',
@@ -598,12 +607,13 @@ const names: readonly Attack[] = [
     what: 'the pod name of an address of a node',
     scene: {
       pod: aPod({ ipAddresses: ['192.0.2.1'] }),
-      network: { nodeAddresses: new Map([['192.0.2.1', 'node-b']]) },
+      network: { nodeAddresses: new Map([['192.0.2.1', new Set(['node-b'])]]) },
       allowance: { nameForms: ['pod'] },
       asks: dns('192-0-2-1.shop.pod.cluster.local'),
     },
     rule: 'dns-names',
     value: '192-0-2-1.shop.pod.cluster.local',
+    waits: true,
   },
   ...Object.entries({
     'a Service that does not select the pod': { selector: { app: 'db' } },
@@ -681,8 +691,8 @@ const network: Scene['network'] = {
     ['10.96.0.5', 'shop/web'],
   ]),
   nodeAddresses: new Map([
-    ['192.0.2.1', 'node-a'],
-    ['192.0.2.2', 'node-b'],
+    ['192.0.2.1', new Set(['node-a'])],
+    ['192.0.2.2', new Set(['node-b'])],
   ]),
   podRangesByNode: new Map([['node-a', [range('10.1.0.0/24')]]]),
   serviceRanges: [range('10.96.0.0/12')],
@@ -695,7 +705,40 @@ const addresses: readonly Attack[] = [
     scene: { network, pod: aPod({ ipAddresses: ['10.1.0.7', address] }), asks: ip(address) },
     rule: 'addresses',
     value: address,
+    // A bad node could otherwise have others denied for good.
+    ...(address.startsWith('192.0.2.') ? { waits: true } : {}),
   })),
+  {
+    who: 'a node credential',
+    what: 'an address of another node, which a second node says is its own too',
+    scene: {
+      network: { nodeAddresses: new Map([['192.0.2.2', new Set(['node-a', 'node-b'])]]) },
+      pod: aPod({ hostNetwork: true, ipAddresses: ['192.0.2.2'] }),
+      allowance: { hostNetwork: true },
+      asks: ip('192.0.2.2'),
+    },
+    rule: 'addresses',
+    value: '192.0.2.2',
+    waits: true,
+  },
+  {
+    who: 'a node credential',
+    what: 'an address in the podCIDRs of another node, which it wrote into its own too',
+    scene: {
+      network: {
+        podRangesByNode: new Map([
+          ['node-a', [range('10.1.0.0/16')]],
+          ['node-b', [range('10.1.1.0/24')]],
+        ]),
+      },
+      pod: aPod({ ipAddresses: ['10.1.1.9'] }),
+      allowance: { addresses: 'podCIDRs' },
+      asks: ip('10.1.1.9'),
+    },
+    rule: 'addresses',
+    value: '10.1.1.9',
+    waits: true,
+  },
   {
     who: 'a node credential',
     what: 'a free address of the Service range',
@@ -727,6 +770,7 @@ const addresses: readonly Attack[] = [
     },
     rule: 'addresses',
     value: '192.0.2.2',
+    waits: true,
   },
   {
     who: 'a node credential',

@@ -20,6 +20,9 @@ export interface RequestParts {
   readonly algorithm?: (key: KeyObject) => der.Der;
   /** Instead of the one that fits the curve. */
   readonly ecdsaHash?: keyof typeof ecdsaOids;
+  /** At the end of CertificationRequestInfo, and of the whole. */
+  readonly moreInside?: der.Der;
+  readonly moreOutside?: der.Der;
   /** A primitive element's content, and what stands in its place before it is signed; hex. */
   readonly replace?: readonly [string, string];
 }
@@ -31,16 +34,19 @@ export function craftedRequest(parts: RequestParts, { privateKey, publicKeyDer }
     parts.subject ?? distinguishedName(),
     der.decodeDer(publicKeyDer),
     der.tagged(0, ...(parts.attributes ?? [asking(usualNames)])),
+    ...(parts.moreInside ? [parts.moreInside] : []),
   );
   const bytes = replaced(der.encodeDer(info), parts.replace);
-  const { ecdsaHash } = parts;
-  if (ecdsaHash)
-    return wrapped(
-      bytes,
-      der.sequence(der.oid(ecdsaOids[ecdsaHash])),
-      sign(ecdsaHash, bytes, privateKey),
-    );
-  return signedRequest(bytes, privateKey, parts.algorithm);
+  const { ecdsaHash, algorithm = signatureIdentifier } = parts;
+  const [identifier, signature] = ecdsaHash
+    ? [der.sequence(der.oid(ecdsaOids[ecdsaHash])), sign(ecdsaHash, bytes, privateKey)]
+    : [algorithm(privateKey), signDer(bytes, privateKey)];
+  const rest = [
+    identifier,
+    der.bitString(signature),
+    ...(parts.moreOutside ? [parts.moreOutside] : []),
+  ];
+  return encodeTlv({ tag: 0x30, content: Buffer.concat([bytes, ...rest.map(der.encodeDer)]) });
 }
 
 const ecdsaOids = {
@@ -49,20 +55,6 @@ const ecdsaOids = {
   SHA384: '1.2.840.10045.4.3.3',
   SHA512: '1.2.840.10045.4.3.4',
 } as const;
-
-/** The request for this CertificationRequestInfo, which may be any bytes. */
-export function signedRequest(
-  info: Buffer,
-  key: KeyObject,
-  algorithm: (key: KeyObject) => der.Der = signatureIdentifier,
-): Buffer {
-  return wrapped(info, algorithm(key), signDer(info, key));
-}
-
-function wrapped(info: Buffer, algorithm: der.Der, signature: Buffer): Buffer {
-  const rest = [algorithm, der.bitString(signature)].map(der.encodeDer);
-  return encodeTlv({ tag: 0x30, content: Buffer.concat([info, ...rest]) });
-}
 
 function replaced(info: Buffer, [from, to]: readonly string[] = []): Buffer {
   if (from === undefined || to === undefined) return info;

@@ -174,5 +174,5 @@ export function issuanceTwin(): IssuanceTwin {
 }
 
 export function condition(type: 'Approved' | 'Denied' | 'Failed', message = ''): ObservedCondition {
-  return { type, reason: `By${type}`, message, updatedAt: noon };
+  return { type, reason: `By${type}`, message, updatedAt: noon, asRead: {} };
 }

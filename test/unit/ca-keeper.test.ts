@@ -38,8 +38,6 @@ const secretOf = (ca: TestCa): CaSecret => ({
 const idOf = ({ certificate }: TestCa): string => certificate.fingerprint;
 const bundle = (...cas: readonly TestCa[]): string =>
   bundleOf(cas.map(({ certificate }) => certificate)).pem;
-const rootsIn = (pem: string | undefined): string[] =>
-  certificatesFromPem(pem ?? '').map(({ fingerprint }) => fingerprint);
 
 interface Replica {
   readonly keeper: CaKeeper;
@@ -148,12 +146,15 @@ describe('caKeeper() on first start', () => {
     assert.equal(replica.keeper.problem(), 'there is no such Secret');
     replica.lead();
     await scene.clock.advance(0);
-    const [made] = certificatesFromPem(scene.stored()?.certificate ?? '');
+    const { certificate = '', root = '' } = scene.stored() ?? {};
+    const [made] = certificatesFromPem(certificate);
     assert.ok(made);
     assert.equal(replica.signs(), made.fingerprint);
     assert.deepEqual(atPublishing.slice(0, 2), [undefined, undefined], 'read, then written');
-    assert.deepEqual(rootsIn(scene.trust.published?.bundlePem), [made.fingerprint]);
-    assert.equal(scene.trust.published?.signingChainPem, scene.stored()?.certificate);
+    assert.deepEqual(scene.trust.published, {
+      bundlePem: root,
+      signingChainPem: certificate + root,
+    });
     assert.deepEqual(replica.logged.events(), ['ca.made', 'ca.signs']);
     assert.equal(replica.keeper.problem(), undefined);
     assert.equal(replica.metrics.gauge('podseal_signer_ca_usable'), 1);

@@ -243,6 +243,8 @@ describe('parseCertificationRequest()', () => {
       /more than a common name/,
     ],
     ['an attribute that is none', { attributes: [der.tagged(1)] }, /attribute is not a SEQUENCE/],
+    ['a fifth part', { moreInside: der.tagged(0) }, /does not have its four parts/],
+    ['a part after its signature', { moreOutside: der.nothing() }, /more than three parts/],
     ['a negative version', { replace: ['00', 'ff'] }, /version is not 0/],
     ['a version of two bytes', { replace: ['00', '0000'] }, /./],
     [

@@ -146,6 +146,7 @@ function scene(context: TestContext, settings = usual, fraction = () => 0.5) {
         stop: stop.signal,
         onInterruption: (_, { code }) => interruptions.push(code),
         onList: () => undefined,
+        onHeard: () => undefined,
         onSynced: () => syncs++,
       },
     );

@@ -76,7 +76,13 @@ function request(asking: Asking = {}): ObservedRequest {
     usages,
     expirationSeconds: asking.expirationSeconds,
     requester: { username: 'system:serviceaccount:shop:web', extra: {} },
-    conditions: conditions.map((type) => ({ type, reason: 'x', message: '', updatedAt: noon })),
+    conditions: conditions.map((type) => ({
+      type,
+      reason: 'x',
+      message: '',
+      updatedAt: noon,
+      asRead: {},
+    })),
     hasCertificate: asking.hasCertificate ?? false,
     isRenewal: false,
   };

@@ -223,7 +223,7 @@ function caseFor(
     },
     caConstraints: [],
     policy,
-    settings: { signerNames: [], clusterDomain, trustDomain: clusterDomain },
+    settings: { signerNames: [], clusterDomain, trustDomain: clusterDomain, defaultLifetimeMs: 1 },
   });
 }
 

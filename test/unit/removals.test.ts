@@ -79,12 +79,24 @@ describe('finishedReason()', () => {
 });
 
 describe('excessOf()', () => {
+  test('of those issued a minute ago only the newest few stay', () => {
+    const issued = Array.from({ length: 6 }, (_, index) => ({
+      ...kept('issued', { uid: `issued-${index}` }),
+      sinceMs: index * 1_000,
+    }));
+    const gone = (uptimeMs: number): string[] =>
+      excessOf(issued, 3, uptimeMs).map(({ uid }) => uid);
+    assert.deepEqual(gone(60_000), []);
+    assert.deepEqual(gone(63_000), ['issued-0']);
+    assert.deepEqual(gone(600_000), ['issued-2', 'issued-1', 'issued-0']);
+  });
+
   const many = (...standings: readonly Standing[]): KeptRequest[] =>
     standings.map((standing, index) =>
       kept(standing, { uid: `${standing}-${index}`, createdAt: atNoonPlus(index * 1_000) }),
     );
   const excess = (standings: readonly Standing[], maximum = 3): string[] =>
-    excessOf(many(...standings), maximum).map(({ uid }) => uid);
+    excessOf(many(...standings), maximum, 0).map(({ uid }) => uid);
 
   for (const [what, standings, expected] of [
     ['three', ['pending', 'denied', 'approved'], []],

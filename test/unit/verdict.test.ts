@@ -143,7 +143,9 @@ const honest: Readonly<Record<string, Scene>> = {
   'a condition of a foreign type': {
     asks: {
       ...names('web.shop.svc'),
-      conditions: [{ type: 'example.com/Seen', reason: '', message: '', updatedAt: noon }],
+      conditions: [
+        { type: 'example.com/Seen', reason: '', message: '', updatedAt: noon, asRead: {} },
+      ],
     },
   },
   'PEM with CRLF': { asks: { pem: pem().replaceAll('\n', '\r\n') } },
@@ -194,13 +196,13 @@ const honest: Readonly<Record<string, Scene>> = {
   'a hostNetwork pod with names and cluster IP of its Service': {
     pod: aPod({ hostNetwork: true, ipAddresses: ['192.0.2.1'] }),
     services: [withClusterIp],
-    network: { nodeAddresses: new Map([['192.0.2.1', 'node-a']]) },
+    network: { nodeAddresses: new Map([['192.0.2.1', new Set(['node-a'])]]) },
     asks: { names: { dnsNames: ['web.shop.svc'], ipAddresses: ['10.96.0.5'] } },
   },
   'a hostNetwork pod with an address of its node by policy': {
     pod: aPod({ hostNetwork: true, ipAddresses: ['192.0.2.1'] }),
     allowance: { hostNetwork: true, addresses: 'podCIDRs' },
-    network: { nodeAddresses: new Map([['192.0.2.1', 'node-a']]) },
+    network: { nodeAddresses: new Map([['192.0.2.1', new Set(['node-a'])]]) },
     asks: addresses('192.0.2.1'),
   },
   'an address in the podCIDRs of the node': {
@@ -406,7 +408,7 @@ const late: Readonly<Record<string, { early: Scene; then: Scene; value: string; 
     then: {
       pod: aPod({ hostNetwork: true, ipAddresses: ['192.0.2.1'] }),
       allowance: { hostNetwork: true },
-      network: { nodeAddresses: new Map([['192.0.2.1', 'node-a']]) },
+      network: { nodeAddresses: new Map([['192.0.2.1', new Set(['node-a'])]]) },
       asks: addresses('192.0.2.1'),
     },
     value: '192.0.2.1',
@@ -420,6 +422,23 @@ const late: Readonly<Record<string, { early: Scene; then: Scene; value: string; 
       asks: addresses('10.1.0.7'),
     },
     value: '10.1.0.7',
+    why: /podCIDRs of the pod's node are not known/,
+  },
+  'the podCIDRs are not known that the name of the pod is made of': {
+    early: {
+      allowance: {
+        nameForms: ['pod'],
+        addresses: 'podCIDRs',
+        extraAddresses: [range('10.1.0.0/16')],
+      },
+      asks: names('10-1-0-7.shop.pod.cluster.local'),
+    },
+    then: {
+      allowance: { nameForms: ['pod'], addresses: 'podCIDRs' },
+      network: { podRangesByNode: new Map([['node-a', [range('10.1.0.0/24')]]]) },
+      asks: names('10-1-0-7.shop.pod.cluster.local'),
+    },
+    value: '10-1-0-7.shop.pod.cluster.local',
     why: /podCIDRs of the pod's node are not known/,
   },
   'the phase is Unknown': {
@@ -471,7 +490,9 @@ describe('what is not true yet', () => {
 });
 
 describe('what is left alone', () => {
-  const condition = (type: string) => [{ type, reason: '', message: '', updatedAt: noon }];
+  const condition = (type: string) => [
+    { type, reason: '', message: '', updatedAt: noon, asRead: {} },
+  ];
   for (const [what, asks] of Object.entries({
     'another signer name': { signerName: 'example.com/other' },
     approved: { conditions: condition('Approved') },
@@ -502,7 +523,7 @@ describe('what a denial says would be allowed', () => {
     const pod = aPod({ ipAddresses: ['10.1.0.7', '192.0.2.1'] });
     const scene = {
       pod,
-      network: { nodeAddresses: new Map([['192.0.2.1', 'node-b']]) },
+      network: { nodeAddresses: new Map([['192.0.2.1', new Set(['node-b'])]]) },
       allowance: { nameForms: ['pod' as const] },
       asks: {
         names: { dnsNames: ['192-0-2-1.shop.pod.cluster.local'], ipAddresses: ['192.0.2.1'] },

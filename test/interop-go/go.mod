@@ -1,0 +1,3 @@
+module podseal.dev/test/interop-go
+
+go 1.24
