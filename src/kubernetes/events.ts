@@ -18,10 +18,7 @@ export function apiEvents(
     const namespace = encodeURIComponent(pod.namespace);
     const all = `/api/v1/namespaces/${namespace}/events`;
     // A name that was cut must not end in what no label may end in.
-    const start = pod.name
-      .slice(0, 200)
-      .replace(/[^a-z0-9]+$/, '')
-      .replace(/[-.]+$/, '');
+    const start = pod.name.slice(0, 200).replace(/[-.]+$/, '');
     const name = `${start}.${sha256Hex(`${pod.uid} ${event.reason}`).slice(0, 16)}`;
     const attempted = (verb: string) => ({
       verb,
