@@ -118,14 +118,14 @@ function judge({ request, pod }: Pair, ca: SigningCa): void {
     pod,
     services: [service],
     network: {
-      nodeAddresses: new Map([['10.0.0.1', 'node-1']]),
+      nodeAddresses: new Map([['10.0.0.1', new Set(['node-1'])]]),
       serviceRanges: [],
       clusterIPs: new Map([['10.96.0.20', 'shop/web']]),
       podRangesByNode: new Map(),
     },
     caConstraints: ca.constraints,
     policy: defaultPolicy,
-    settings: { signerNames: [signerName], ...scope },
+    settings: { signerNames: [signerName], defaultLifetimeMs: dayMs, ...scope },
   };
   const verdict = verdictOn(facts, 0);
   if (verdict.kind !== 'approve') throw new Error(`Cannot measure: ${JSON.stringify(verdict)}`);

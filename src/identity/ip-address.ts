@@ -3,12 +3,14 @@ export function parseIpAddress(text: string): Uint8Array | undefined {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
 }
 
+// A leading zero is refused: some readers take 010 as eight.
+const ipv4 = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
+
 function parseIpv4(text: string): Uint8Array | undefined {
-  const parts = text.split('.');
-  // A leading zero is refused: some readers take 010 as eight.
-  const valid = parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part));
-  if (!valid || parts.some((part) => Number(part) > 255)) return undefined;
-  return Uint8Array.from(parts, Number);
+  const parts = ipv4.exec(text);
+  if (!parts) return undefined;
+  const numbers = [Number(parts[1]), Number(parts[2]), Number(parts[3]), Number(parts[4])];
+  return numbers.every((part) => part <= 255) ? Uint8Array.from(numbers) : undefined;
 }
 
 function parseIpv6(text: string): Uint8Array | undefined {

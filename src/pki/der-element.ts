@@ -6,12 +6,15 @@
 export interface Element {
   /** Class, form and tag number: the first byte of its encoding. */
   readonly identifier: number;
-  /** The bytes of a primitive element, the members of a constructed one. */
-  readonly content: Buffer | readonly Element[];
-  /** Bytes of its encoding, all in all. */
+  /** Of its encoding, all in all. */
   readonly size: number;
-  /** The encoding that it was read from. */
-  readonly encoding?: Buffer;
+  /** The content of a primitive element. */
+  readonly bytes: Buffer | undefined;
+  /** The content of a constructed one. */
+  readonly members: readonly Element[] | undefined;
+  /** What it was read from, and where it begins there. */
+  readonly source: Buffer | undefined;
+  readonly at: number;
 }
 
 /** Identifiers of the universal class, with their form. */
@@ -39,13 +42,17 @@ export const contextual = 0x80;
 export const classMask = 0xc0;
 export const numberMask = 0x1f;
 
-/** One to be written. */
-export function element(identifier: number, content: Uint8Array | readonly Element[]): Element {
-  if (content instanceof Uint8Array) {
-    const bytes = bufferOf(content);
-    return { identifier, content: bytes, size: sizeWith(bytes.length) };
-  }
-  return { identifier, content, size: sizeWith(lengthOf(content)) };
+/** A primitive one, to be written. */
+export function primitive(identifier: number, content: Uint8Array): Element {
+  const bytes = bufferOf(content);
+  const size = sizeWith(bytes.length);
+  return { identifier, size, bytes, members: undefined, source: undefined, at: 0 };
+}
+
+/** A constructed one, to be written. */
+export function constructedOf(identifier: number, members: readonly Element[]): Element {
+  const size = sizeWith(sizeOf(members));
+  return { identifier, size, bytes: undefined, members, source: undefined, at: 0 };
 }
 
 function bufferOf(bytes: Uint8Array): Buffer {
@@ -54,11 +61,10 @@ function bufferOf(bytes: Uint8Array): Buffer {
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function lengthOf(content: Buffer | readonly Element[]): number {
-  if (Buffer.isBuffer(content)) return content.length;
-  let length = 0;
-  for (const { size } of content) length += size;
-  return length;
+function sizeOf(members: readonly Element[]): number {
+  let sum = 0;
+  for (const { size } of members) sum += size;
+  return sum;
 }
 
 /** Bytes of a length beyond its first: none below 128, else as few as hold the number (X.690 10.1). */
@@ -75,28 +81,30 @@ function sizeWith(length: number): number {
 
 /** Of what was read, the very bytes that were read. */
 export function encodeElement(node: Element): Buffer {
-  if (node.encoding) return node.encoding;
-  const target = Buffer.allocUnsafe(node.size);
+  const { source, at, size } = node;
+  if (source) return source.subarray(at, at + size);
+  const target = Buffer.allocUnsafe(size);
   write(node, target, 0);
   return target;
 }
 
-/** Returns where the next element begins. */
-function write(node: Element, target: Buffer, at: number): number {
-  const { identifier, content, size, encoding } = node;
-  if (encoding) {
-    target.set(encoding, at);
-    return at + size;
+function write(node: Element, target: Buffer, to: number): void {
+  const { identifier, bytes, members = [], size, source, at } = node;
+  if (source) {
+    source.copy(target, to, at, at + size);
+    return;
   }
-  const length = lengthOf(content);
+  const length = bytes ? bytes.length : sizeOf(members);
   const more = moreLengthBytes(length);
-  target[at] = identifier;
-  target[at + 1] = more === 0 ? length : 0x80 | more;
-  if (more > 0) target.writeUIntBE(length, at + 2, more);
-  let next = at + 2 + more;
-  if (Buffer.isBuffer(content)) target.set(content, next);
-  else for (const member of content) next = write(member, target, next);
-  return at + size;
+  target[to] = identifier;
+  target[to + 1] = more === 0 ? length : 0x80 | more;
+  if (more > 0) target.writeUIntBE(length, to + 2, more);
+  let next = to + 2 + more;
+  bytes?.copy(target, next);
+  for (const member of members) {
+    write(member, target, next);
+    next += member.size;
+  }
 }
 
 /** Certificates need some ten levels; a request of nothing but nested SEQUENCEs must not exhaust the stack. */
@@ -124,17 +132,17 @@ function read(input: Buffer, at: number, limit: number, depth: number): Element 
   if (end > limit || depth === 0 || !isKnown(identifier)) throw notDer();
   const size = end - at;
   if ((identifier & constructed) === 0) {
-    const content = input.subarray(start, end);
-    if (!(canonical.get(identifier)?.(content) ?? true)) throw notDer();
-    return { identifier, content, size };
+    const bytes = input.subarray(start, end);
+    if (!(canonical.get(identifier)?.(bytes) ?? true)) throw notDer();
+    return { identifier, size, bytes, members: undefined, source: input, at };
   }
-  const content: Element[] = [];
+  const members: Element[] = [];
   for (let next = start; next < end;) {
     const member = read(input, next, end, depth - 1);
-    content.push(member);
+    members.push(member);
     next += member.size;
   }
-  return { identifier, content, size, encoding: input.subarray(at, end) };
+  return { identifier, size, bytes: undefined, members, source: input, at };
 }
 
 /** Where the content of the element at `at` begins and ends, by its length. */

@@ -3,10 +3,11 @@ import {
   constructed,
   contextual,
   decodeElement,
-  element,
+  constructedOf,
   type Element,
   encodeElement,
   numberMask,
+  primitive,
   universal,
 } from './der-element.ts';
 
@@ -14,14 +15,14 @@ import {
 export type Der = Element;
 
 export function sequence(...items: readonly Der[]): Der {
-  return element(universal.sequence, items);
+  return constructedOf(universal.sequence, items);
 }
 
 /** A SET OF in DER order (X.690 11.6: members sorted by their encoding). */
 export function setOf(...items: readonly Der[]): Der {
-  if (items.length < 2) return element(universal.set, items);
+  if (items.length < 2) return constructedOf(universal.set, items);
   const sorted = [...items].sort((a, b) => Buffer.compare(encodeDer(a), encodeDer(b)));
-  return element(universal.set, sorted);
+  return constructedOf(universal.set, sorted);
 }
 
 /** The few that we write are written over and over. */
@@ -32,7 +33,7 @@ export function oid(dotted: string): Der {
   if (known) return known;
   const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number);
   const arcs = [first * 40 + second, ...rest];
-  const made = element(universal.oid, Uint8Array.from(arcs.flatMap(arcBytes)));
+  const made = primitive(universal.oid, Uint8Array.from(arcs.flatMap(arcBytes)));
   knownOids.set(dotted, made);
   return made;
 }
@@ -50,19 +51,19 @@ export function integer(bytes: Uint8Array): Der {
   const first = bytes.findIndex((byte) => byte !== 0);
   const short = first < 0 ? Uint8Array.of(0) : bytes.subarray(first);
   const padded = (short[0] ?? 0) >= 0x80 ? Uint8Array.of(0, ...short) : short;
-  return element(universal.integer, padded);
+  return primitive(universal.integer, padded);
 }
 
 export function boolean(value: boolean): Der {
-  return element(universal.boolean, Uint8Array.of(value ? 0xff : 0x00));
+  return primitive(universal.boolean, Uint8Array.of(value ? 0xff : 0x00));
 }
 
 export function nothing(): Der {
-  return element(universal.null, new Uint8Array(0));
+  return primitive(universal.null, new Uint8Array(0));
 }
 
 export function octetString(bytes: Uint8Array): Der {
-  return element(universal.octetString, bytes);
+  return primitive(universal.octetString, bytes);
 }
 
 /** A BIT STRING of whole bytes, or with `unusedBits` at its end. */
@@ -70,16 +71,16 @@ export function bitString(bytes: Uint8Array, unusedBits = 0): Der {
   const content = Buffer.allocUnsafe(bytes.length + 1);
   content[0] = unusedBits;
   content.set(bytes, 1);
-  return element(universal.bitString, content);
+  return primitive(universal.bitString, content);
 }
 
 export function utf8String(text: string): Der {
-  return element(universal.utf8String, Buffer.from(text, 'utf8'));
+  return primitive(universal.utf8String, Buffer.from(text, 'utf8'));
 }
 
 /** UTF-16 in big-endian order, as PKCS#12 wants its names. */
 export function bmpString(text: string): Der {
-  return element(universal.bmpString, Buffer.from(text, 'utf16le').swap16());
+  return primitive(universal.bmpString, Buffer.from(text, 'utf16le').swap16());
 }
 
 /** UTCTime until 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5). Sub-seconds are dropped. */
@@ -89,18 +90,18 @@ export function time(date: Date): Der {
   const [year, month, day] = [iso.slice(0, 4), iso.slice(5, 7), iso.slice(8, 10)];
   const rest = `${month}${day}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
   return date.getUTCFullYear() < 2050
-    ? element(universal.utcTime, Buffer.from(year.slice(2) + rest, 'latin1'))
-    : element(universal.generalizedTime, Buffer.from(year + rest, 'latin1'));
+    ? primitive(universal.utcTime, Buffer.from(year.slice(2) + rest, 'latin1'))
+    : primitive(universal.generalizedTime, Buffer.from(year + rest, 'latin1'));
 }
 
 /** `[tag] EXPLICIT`: the items inside a constructed context tag. */
 export function tagged(tag: number, ...items: readonly Der[]): Der {
-  return element(contextual | constructed | tag, items);
+  return constructedOf(contextual | constructed | tag, items);
 }
 
 /** `[tag] IMPLICIT` of a primitive value. */
 export function taggedBytes(tag: number, bytes: Uint8Array): Der {
-  return element(contextual | tag, bytes);
+  return primitive(contextual | tag, bytes);
 }
 
 export function encodeDer(node: Der): Buffer {
@@ -121,16 +122,15 @@ export function membersOf(
   kind: 'sequence' | 'set',
   what: string,
 ): readonly Der[] {
-  if (node?.identifier !== universal[kind] || Buffer.isBuffer(node.content))
+  if (node?.identifier !== universal[kind] || !node.members)
     throw new Error(`${what} is not a ${kind.toUpperCase()}`);
-  return node.content;
+  return node.members;
 }
 
 /** The members of `[tag]`, constructed. */
 export function taggedMembers(node: Der | undefined, tag: number, what: string): readonly Der[] {
-  if (!isTagged(node, tag) || Buffer.isBuffer(node.content))
-    throw new Error(`${what} is not [${tag}]`);
-  return node.content;
+  if (!isTagged(node, tag) || !node.members) throw new Error(`${what} is not [${tag}]`);
+  return node.members;
 }
 
 export function isTagged(node: Der | undefined, tag: number): node is Der {
@@ -142,14 +142,13 @@ export function tagOf(node: Der): number | undefined {
   return (node.identifier & classMask) === contextual ? node.identifier & numberMask : undefined;
 }
 
-function primitive(node: Der | undefined, identifier: number, what: string): Buffer {
-  if (node?.identifier !== identifier || !Buffer.isBuffer(node.content))
-    throw new Error(`${what} has another type`);
-  return node.content;
+function bytesOf(node: Der | undefined, identifier: number, what: string): Buffer {
+  if (node?.identifier !== identifier || !node.bytes) throw new Error(`${what} has another type`);
+  return node.bytes;
 }
 
 export function oidOf(node: Der | undefined, what: string): string {
-  const content = primitive(node, universal.oid, what);
+  const content = bytesOf(node, universal.oid, what);
   const arcs: number[] = [];
   let arc = 0;
   for (const byte of content) {
@@ -165,20 +164,20 @@ export function oidOf(node: Der | undefined, what: string): string {
 }
 
 export function octetsOf(node: Der | undefined, what: string): Buffer {
-  return primitive(node, universal.octetString, what);
+  return bytesOf(node, universal.octetString, what);
 }
 
 export function integerOf(node: Der | undefined, what: string): Buffer {
-  return primitive(node, universal.integer, what);
+  return bytesOf(node, universal.integer, what);
 }
 
 export function booleanOf(node: Der | undefined, what: string): boolean {
-  return primitive(node, universal.boolean, what)[0] === 0xff;
+  return bytesOf(node, universal.boolean, what)[0] === 0xff;
 }
 
 /** The bytes of a BIT STRING and how many bits at its end are unused. */
 export function bitsOf(node: Der | undefined, what: string): { bytes: Buffer; unusedBits: number } {
-  const content = primitive(node, universal.bitString, what);
+  const content = bytesOf(node, universal.bitString, what);
   return { bytes: content.subarray(1), unusedBits: content[0] ?? 0 };
 }
 
@@ -186,7 +185,7 @@ export function bitsOf(node: Der | undefined, what: string): { bytes: Buffer; un
 export function textOf(node: Der | undefined, what: string): string {
   const kinds = [universal.printableString, universal.ia5String];
   const identifier = kinds.find((each) => each === node?.identifier) ?? universal.utf8String;
-  const content = primitive(node, identifier, what);
+  const content = bytesOf(node, identifier, what);
   const text = content.toString('utf8');
   // The other two kinds are of ASCII.
   const isText =
@@ -199,8 +198,8 @@ export function textOf(node: Der | undefined, what: string): string {
 
 /** The content bytes of a primitive context-tagged value. */
 export function taggedContent(node: Der, what: string): Buffer {
-  if (!Buffer.isBuffer(node.content)) throw new Error(`${what} is not primitive`);
-  return node.content;
+  if (!node.bytes) throw new Error(`${what} is not primitive`);
+  return node.bytes;
 }
 
 export function isBoolean(node: Der | undefined): boolean {

@@ -1,4 +1,4 @@
-import { createHash, type KeyObject } from 'node:crypto';
+import { hash, type KeyObject } from 'node:crypto';
 import { type Certificate, type Validity } from './certificate.ts';
 import * as der from './der.ts';
 import { distinguishedName } from './distinguished-name.ts';
@@ -100,7 +100,7 @@ function keyIdentifierIn(fields: readonly der.Der[]): Buffer | undefined {
 /** SHA-1 of the public key's bits (RFC 5280 4.2.1.2, method 1): an identifier, no protection. */
 function keyIdentifierOf(publicKeyDer: Buffer): Buffer {
   const [, bits] = der.membersOf(der.decodeDer(publicKeyDer), 'sequence', 'public key');
-  return createHash('sha1').update(der.bitsOf(bits, 'public key').bytes).digest();
+  return hash('sha1', der.bitsOf(bits, 'public key').bytes, 'buffer');
 }
 
 function subjectKeyIdentifierOf(publicKeyDer: Buffer): Extension {

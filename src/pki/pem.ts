@@ -5,9 +5,11 @@ export interface PemBlock {
 
 /** One PEM block (RFC 7468: base64 in lines of 64), with a line feed at its end. */
 export function encodePem(label: string, der: Uint8Array): string {
-  const base64 = Buffer.from(der).toString('base64');
-  const lines = base64.match(/.{1,64}/g) ?? [];
-  return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ''].join('\n');
+  const bytes = Buffer.isBuffer(der) ? der : Buffer.from(der);
+  const base64 = bytes.toString('base64');
+  let text = `-----BEGIN ${label}-----\n`;
+  for (let at = 0; at < base64.length; at += 64) text += `${base64.slice(at, at + 64)}\n`;
+  return `${text}-----END ${label}-----\n`;
 }
 
 /**

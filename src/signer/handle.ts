@@ -38,11 +38,15 @@ export function violationsOf(
   asked: Asked,
   without: readonly ContentRuleId[] = [],
 ): readonly Violation[] {
-  return Object.entries(contentRules).flatMap(([id, check]) => {
-    const rule = id as ContentRuleId;
-    return without.includes(rule) ? [] : check(asked).map((finding) => ({ rule, ...finding }));
-  });
+  return ruleEntries.flatMap(([rule, check]) =>
+    without.includes(rule) ? [] : check(asked).map((finding) => ({ rule, ...finding })),
+  );
 }
+
+const ruleEntries = Object.entries(contentRules) as readonly [
+  ContentRuleId,
+  (asked: Asked) => readonly Finding[],
+][];
 
 /** What an approved request gets: a leaf (DER), or the reasons against one. */
 export type Answer =

@@ -6,6 +6,8 @@ import { type Socket } from 'node:net';
 export type Fault =
   | { readonly kind: 'latency'; readonly ms: number }
   | { readonly kind: 'status'; readonly status: number; readonly retryAfterSeconds?: number }
+  /** This body with status 200, as somebody in between may say it. */
+  | { readonly kind: 'say'; readonly body: string }
   /** The connection is reset (TCP RST) before the call reaches the API server. */
   | { readonly kind: 'reset' }
   /** Accepted, never answered. */
@@ -34,8 +36,12 @@ export interface FaultProxy {
   readonly calls: readonly string[];
   /** TLS connections accepted so far. */
   readonly connections: () => number;
+  /** Of them, those that are open. */
+  readonly openConnections: () => number;
   /** Replaces all rules. */
   set(rules: readonly FaultRule[]): void;
+  /** Presents another pair to whoever connects from now on. */
+  present(servingPair: ServingPair): void;
   close(): Promise<void>;
 }
 
@@ -44,7 +50,12 @@ export interface ProxyTarget {
   /** Verifies the API server; PEM. */
   readonly caPem: string;
   /** Presented to clients, so that the CA they have verifies the proxy too; PEM. */
-  readonly servingPair: { readonly cert: string; readonly key: string };
+  readonly servingPair: ServingPair;
+}
+
+interface ServingPair {
+  readonly cert: string;
+  readonly key: string;
 }
 
 /**
@@ -88,9 +99,11 @@ export async function startFaultProxy(target: ProxyTarget): Promise<FaultProxy> 
     port,
     calls,
     connections: () => connections,
+    openConnections: () => sockets.size,
     set(next) {
       rules = next.map((rule) => ({ rule, left: rule.times ?? Infinity }));
     },
+    present: (servingPair) => server.setSecureContext({ ...servingPair }),
     async close() {
       for (const socket of sockets.values()) socket.destroy();
       agent.destroy();
@@ -119,6 +132,11 @@ async function answer(exchange: Exchange): Promise<void> {
     case 'hang':
       note(0);
       incoming.resume();
+      return;
+    case 'say':
+      note(200);
+      incoming.resume();
+      reply.end(fault.body);
       return;
     case 'status': {
       note(fault.status);

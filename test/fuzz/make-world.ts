@@ -74,7 +74,12 @@ export function makeWorld(dice: Dice): World {
         addresses: ['192.0.2.1', '2001:db8:1::1'],
         podCIDRs: dice.chance(80) ? ['10.1.0.0/24', 'fd00:1::/64'] : [],
       },
-      { name: 'node-b', addresses: ['192.0.2.2'], podCIDRs: ['10.1.1.0/24', 'fd00:1:0:1::/64'] },
+      {
+        name: 'node-b',
+        // A bad node says what it likes.
+        addresses: ['192.0.2.2', ...(dice.chance(10) ? ['192.0.2.1', '10.1.0.7'] : [])],
+        podCIDRs: ['10.1.1.0/24', 'fd00:1:0:1::/64', ...(dice.chance(10) ? ['10.1.0.0/16'] : [])],
+      },
     ],
     clusterIPs: Object.fromEntries(dice.chance(80) ? [...foreign, ...owned] : owned),
     serviceCIDRs: dice.chance(80) ? ['10.96.0.0/12', 'fd00:96::/108'] : [],

@@ -99,11 +99,7 @@ export function factsOfWorld(world: World, requestText: string): Facts {
       isBeingDeleted: service.deleting,
     })),
     network: {
-      nodeAddresses: new Map(
-        nodes.flatMap(({ name, addresses }) =>
-          addresses.map((each) => [each, new Set([name])] as const),
-        ),
-      ),
+      nodeAddresses: ownersOf(nodes),
       serviceRanges: world.serviceCIDRs.map(rangeOf),
       clusterIPs: new Map(Object.entries(world.clusterIPs)),
       podRangesByNode: new Map(nodes.map(({ name, podCIDRs }) => [name, podCIDRs.map(rangeOf)])),
@@ -122,6 +118,14 @@ export function factsOfWorld(world: World, requestText: string): Facts {
     },
     settings: { ...settings, clusterDomain, trustDomain },
   };
+}
+
+/** The nodes that say an address is theirs. */
+function ownersOf(nodes: World['nodes']): ReadonlyMap<string, ReadonlySet<string>> {
+  const owners = new Map<string, Set<string>>();
+  for (const { name, addresses } of nodes)
+    for (const each of addresses) owners.set(each, (owners.get(each) ?? new Set()).add(name));
+  return owners;
 }
 
 function changesOf({ extraAddresses, maximumSeconds, ...same }: Partial<WorldAllowance>) {

@@ -114,6 +114,8 @@ describe('the demo', { timeout: 240_000, concurrency: 2 }, () => {
       '-x509_strict',
       '-CAfile',
       path('ca.crt'),
+      '-untrusted',
+      path('tls.crt'),
       path('tls.crt'),
     ]);
     match(verified.toString(), /OK/);

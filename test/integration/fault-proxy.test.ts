@@ -9,6 +9,7 @@ import { after, before, describe, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeCredentials } from '../cluster/credentials.ts';
 import { type Fault, type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { until } from '../support/until.ts';
 
 /** Everything a client saw of one call; `end` is the error's code when the answer broke off. */
@@ -104,6 +105,8 @@ describe('the proxy that makes faults', { timeout: 60_000 }, () => {
     equal(seen.headers?.['x-from'], 'server');
     deepEqual(reached, ['POST /things?limit=1 hello Bearer of-the-pod']);
     deepEqual(proxy.calls, ['POST /things?limit=1 201']);
+    equal(proxy.connections(), 1);
+    await until('its connection to close', () => proxy.openConnections() === 0);
   });
 
   test('a rule befalls the calls that it matches, as often as it says', async (context) => {
@@ -127,6 +130,24 @@ describe('the proxy that makes faults', { timeout: 60_000 }, () => {
     const seen = await called(urlOf(proxy, '/'));
     equal(seen.status, 503);
     equal(seen.headers?.['retry-after'], undefined);
+  });
+
+  test('say: what somebody in between might', async (context) => {
+    const proxy = await proxyFor(context);
+    proxy.set([{ fault: { kind: 'say', body: '<html>' } }]);
+    const seen = await called(urlOf(proxy, '/'), 'POST', 'lost');
+    deepEqual([seen.status, seen.body, reached], [200, '<html>', []]);
+  });
+
+  test('another pair is presented to new connections', async (context) => {
+    const proxy = await proxyFor(context);
+    equal((await called(urlOf(proxy, '/'))).status, 200);
+    const other = temporaryDirectory(context);
+    await makeCredentials(other, { ipAddresses: [] });
+    const otherPem = (name: string): string => readFileSync(join(other, name), 'utf8');
+    proxy.present({ cert: otherPem('apiserver.crt'), key: otherPem('apiserver.key') });
+    match((await called(urlOf(proxy, '/'))).end ?? '', /SIGNATURE|CERT/);
+    equal(reached.length, 1);
   });
 
   test('latency: the same answer, later', async (context) => {

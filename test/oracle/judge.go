@@ -216,17 +216,18 @@ func (pod *asking) mayHave(address netip.Addr, extras bool) bool {
 	if pod.Addresses == "none" || !slices.Contains(pod.Pod.IPs, address) {
 		return false
 	}
-	var owner, home Node
+	// What another node calls its own, or gives to its pods, is left alone: one of the two is lying.
+	onOwnNode, inOwnRange, onOther, inOtherRange := false, false, false, false
 	for _, node := range pod.Nodes {
-		if slices.Contains(node.Addresses, address) {
-			owner = node
-		}
+		has, gives := slices.Contains(node.Addresses, address), slices.ContainsFunc(node.PodCIDRs, contains)
 		if node.Name == pod.Pod.NodeName {
-			home = node
+			onOwnNode, inOwnRange = has, gives
+		} else {
+			onOther, inOtherRange = onOther || has, inOtherRange || gives
 		}
 	}
 	if pod.Pod.HostNetwork {
-		return pod.HostNetwork && owner.Name == pod.Pod.NodeName
+		return pod.HostNetwork && onOwnNode && !onOther
 	}
-	return owner.Name == "" && (pod.Addresses != "podCIDRs" || slices.ContainsFunc(home.PodCIDRs, contains))
+	return !onOwnNode && !onOther && (pod.Addresses != "podCIDRs" || inOwnRange && !inOtherRange)
 }

@@ -522,6 +522,7 @@ const addresses: readonly SentAttack[] = [
     sent: { ipAddresses: [address] },
     rule: 'addresses',
     value: address,
+    ...(address === '{node-ip}' ? { waits: true } : {}),
   })),
   ...Object.entries({ IPv4: '10.96.254.254', IPv6: 'fd00:10:96::fff0' }).map(
     ([family, address]): SentAttack => ({
