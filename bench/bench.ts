@@ -6,6 +6,7 @@ import {
 import { benchAgent } from './agent.ts';
 import { benchBurst } from './burst.ts';
 import { benchReads } from './reads.ts';
+import { benchSigner } from './signer.ts';
 
 const usage = `Usage: npm run bench -- NAME [--json]
 
@@ -13,6 +14,7 @@ const usage = `Usage: npm run bench -- NAME [--json]
   reads   time and reads per certificate with 1, 100 and 1,000 agents at once
   burst   approver and signer when BENCH_PODS=200,1000,5000 pods ask at once, beside
           kube-controller-manager's signer and the API server's own bound (4 minutes to 1,000)
+  signer  requests parsed, verified and issued, and verdicts, per second and core; without an API server
 
 Against the test control plane, or with USE_EXISTING_CLUSTER=true that of KUBECONFIG. --json prints
 one line of JSON per result on standard output; progress goes to standard error.
@@ -41,6 +43,7 @@ const benches = {
   agent: async () => benchAgent(await start(), say),
   reads: async () => benchReads(await start(), say),
   burst: () => benchBurst(start, say),
+  signer: () => Promise.resolve(benchSigner(say)),
 } as const;
 
 if (!Object.hasOwn(benches, name)) {

@@ -130,7 +130,6 @@ interface Prepared {
 
 async function prepare(burst: Burst): Promise<Prepared> {
   const { plainClient, token } = burst;
-  const isComplete = plainClient === 'approves and writes the certificate';
   const [creates, reads] = [connectionsTo(burst), connectionsTo(burst)];
   const [approvals, certificates] = [connectionsTo(burst), connectionsTo(burst)];
   const all = [creates, reads, ...(plainClient === 'nothing' ? [] : [approvals, certificates])];
@@ -142,15 +141,14 @@ async function prepare(burst: Burst): Promise<Prepared> {
     if (plainClient === 'nothing') return;
     const approved = { type: 'Approved', status: 'True', reason: 'Bench', message: 'bench' };
     await write(approvals, `${requests}/${name}/approval`, { conditions: [approved] });
-    if (isComplete) await write(certificates, `${requests}/${name}/status`, { certificate });
+    if (plainClient === 'approves and writes the certificate')
+      await write(certificates, `${requests}/${name}/status`, { certificate });
   };
-  const answered = async (order: Order, startedAt: number): Promise<string> => {
-    const { name, token } = order;
+  const answered = async ({ name, token }: Order, startedAt: number): Promise<string> => {
     for (;;) {
       const ageMs = performance.now() - startedAt;
       if (ageMs > patienceMs) throw new Error(`Cannot wait longer for ${name}: it is not issued`);
-      // With nothing in between, the first read finds the certificate.
-      if (!isComplete) await sleep(readGapMs(ageMs, Math.random()));
+      await sleep(readGapMs(ageMs, Math.random()));
       const text = await reads.call({ method: 'GET', path: `${requests}/${name}`, token });
       const chain = certificateIn(text, name);
       if (chain !== undefined) return chain;
@@ -159,10 +157,8 @@ async function prepare(burst: Burst): Promise<Prepared> {
   const ask = async (order: Order, startedAt: number): Promise<Answer> => {
     const { token, body } = order;
     await creates.call({ method: 'POST', path: requests, token, body });
-    const served = serve(order);
-    if (isComplete) await served;
-    // The approver is somebody else: the pod does not wait for it, but its failure is the burst's.
-    const [chain] = await Promise.all([answered(order, startedAt), served]);
+    // The plain client is somebody else: the pod does not wait for it, but its failure is the burst's.
+    const [chain] = await Promise.all([answered(order, startedAt), serve(order)]);
     return { ms: performance.now() - startedAt, chain };
   };
   return {
