@@ -50,6 +50,9 @@ export async function handleRequest(
   return act(verdict, facts, waitedMs, world);
 }
 
+/** What was said of each request that waits. */
+const lastReasons = new WeakMap<ObservedRequest, string>();
+
 function isAboutServices(verdict: Verdict): boolean {
   if (verdict.kind !== 'deny' && verdict.kind !== 'wait') return false;
   return verdict.violations.some(({ rule }) => rulesAboutServices.has(rule));
@@ -87,10 +90,14 @@ async function act(
     case 'wait': {
       count(verdict, facts, world);
       tellPod(facts, 'CertificateWaiting', verdict.violations, world);
-      world.log('info', 'request.undecided', `Waiting before deciding about ${request.name}`, {
-        ...fieldsOf(facts),
-        reasons: formatDenial(denialOf(verdict.violations)).split('\n'),
-      });
+      const reasons = formatDenial(denialOf(verdict.violations));
+      // Looked at every few seconds, and whenever a Service of the namespace changes.
+      if (lastReasons.get(request) !== reasons)
+        world.log('info', 'request.undecided', `Waiting before deciding about ${request.name}`, {
+          ...fieldsOf(facts),
+          reasons: reasons.split('\n'),
+        });
+      lastReasons.set(request, reasons);
       return { kind: 'again', afterMs: waitGapMs(waitedMs) };
     }
   }

@@ -4,6 +4,7 @@ import { parsePolicy } from '../approver/policy-file.ts';
 import { clusterView } from '../approver/cluster-view.ts';
 import { type FactSources } from '../approver/gather.ts';
 import { type ApproverReads, type ApproverWorld } from '../approver/world.ts';
+import { joined } from '../controller/joined.ts';
 import { type Listing } from '../controller/list-watch.ts';
 import { type ReplicaWorld } from '../controller/replica.ts';
 import { type ApiCalls, apiCalls } from '../kubernetes/api-calls.ts';
@@ -159,7 +160,8 @@ export async function composeApprover(
 function apiReads(calls: ApiCalls, namespace: string): ApproverReads {
   return {
     pod: (pod) => readPod(calls, pod, 'examples/rbac/approver.yaml'),
-    services: (of) => listWhole(serviceListing(calls, of)),
+    // A namespace with many waiting requests must not list its Services for each of them.
+    services: joined((of) => listWhole(serviceListing(calls, of))),
     caConstraints: publishedConstraints(calls, namespace, {
       now: () => systemClock.now(),
       keepMs: 5_000,
