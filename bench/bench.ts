@@ -43,7 +43,7 @@ const benches = {
   agent: async () => benchAgent(await start(), say),
   reads: async () => benchReads(await start(), say),
   burst: () => benchBurst(start, say),
-  signer: () => Promise.resolve(benchSigner(say)),
+  signer: () => benchSigner(say),
 } as const;
 
 if (!Object.hasOwn(benches, name)) {

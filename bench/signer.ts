@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto';
 import { defaultPolicy } from '../src/approver/policy.ts';
 import { type Facts } from '../src/approver/facts.ts';
 import { verdictOn } from '../src/approver/verdict.ts';
@@ -9,10 +9,9 @@ import { boundPodOf } from '../src/identity/requester.ts';
 import { subjectNamesOf, wantedNames } from '../src/identity/wanted-names.ts';
 import { generateKey } from '../src/node/key-generator.ts';
 import { buildCertificationRequest } from '../src/pki/certification-request.ts';
-import { type KeyAlgorithm, privateKeyPem } from '../src/pki/key-pair.ts';
 import { encodePem } from '../src/pki/pem.ts';
-import { makeRoot } from '../src/signer/authority.ts';
 import { answerTo } from '../src/signer/handle.ts';
+import { makeOwnCa } from '../src/signer/own-ca.ts';
 import { readSigningCa, type SigningCa } from '../src/signer/signing-ca.ts';
 import { readContent } from '../src/vetting/asked.ts';
 import { median } from './agent.ts';
@@ -83,21 +82,11 @@ async function pairOf(index: number): Promise<Pair> {
   return { request, pod };
 }
 
-async function caOf(algorithm: KeyAlgorithm): Promise<SigningCa> {
-  const now = Date.now();
-  const keyPair = await generateKey(algorithm);
-  const certificate = makeRoot(
-    {
-      ...scope,
-      commonName: 'bench',
-      notBefore: new Date(now - dayMs),
-      notAfter: new Date(now + 3650 * dayMs),
-      serial: randomBytes(16),
-    },
-    keyPair,
-  );
-  const secret = { certificate, key: privateKeyPem(keyPair), root: certificate };
-  return readSigningCa(secret, new Date());
+/** As the signer makes it on first start: below a root, with name constraints. */
+async function ownCa(): Promise<SigningCa> {
+  const moment = { now: new Date(), backDateMs: 300_000 };
+  const world = { generateKey, randomBytes: (count: number) => randomBytes(count) };
+  return readSigningCa(await makeOwnCa(scope, moment, world), new Date());
 }
 
 /** Parsed, verified, held to the rules, signed, and written as the chain that the API gets. */
@@ -131,12 +120,20 @@ function judge({ request, pod }: Pair, ca: SigningCa): void {
   if (verdict.kind !== 'approve') throw new Error(`Cannot measure: ${JSON.stringify(verdict)}`);
 }
 
+/** What OpenSSL alone needs for them: a key read, a signature verified, and one made. */
+function bounds(): Readonly<Record<'issue' | 'judge', Work>> {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const pem = publicKey.export({ type: 'spki', format: 'pem' });
+  const data = randomBytes(600);
+  const signature = sign('sha256', data, privateKey);
+  const judge = (): boolean => verify('sha256', data, createPublicKey(pem), signature);
+  return { issue: () => judge() && sign('sha256', data, privateKey), judge };
+}
+
+type Work = (pair: Pair, ca: SigningCa) => unknown;
+
 /** How often a second of CPU time (user and system, every thread of the process) is enough. */
-function perSecond(
-  pairs: readonly Pair[],
-  work: (pair: Pair, ca: SigningCa) => void,
-  ca: SigningCa,
-): number {
+function perSecond(pairs: readonly Pair[], work: Work, ca: SigningCa): number {
   const before = process.cpuUsage();
   for (const pair of pairs) work(pair, ca);
   const { user, system } = process.cpuUsage(before);
@@ -150,23 +147,22 @@ export async function benchSigner(say: (line: string) => void): Promise<object> 
   const pairs: Pair[] = [];
   // Each has a key of its own: nothing can be had from the one before.
   for (let index = 0; index < size; index++) pairs.push(await pairOf(index));
-  const ca = await caOf('ECDSAP256');
-  const issued: number[] = [];
-  const judged: number[] = [];
-  for (let round = 0; round <= rounds; round++) {
-    const figures = [perSecond(pairs, issue, ca), perSecond(pairs, judge, ca)] as const;
-    const [issuePerSecond = 0, verdictPerSecond = 0] = figures.map(Math.round);
-    say(`round ${round}: ${issuePerSecond} issued/s, ${verdictPerSecond} verdicts/s`);
-    // The first warms up.
-    if (round === 0) continue;
-    issued.push(figures[0]);
-    judged.push(figures[1]);
-  }
-  return {
-    issuePerSecond: Math.round(median(issued)),
-    verdictPerSecond: Math.round(median(judged)),
-    requests: size,
-    rounds,
-    caKey: 'ECDSAP256',
+  const ca = await ownCa();
+  const bound = bounds();
+  const work = {
+    issuePerSecond: issue,
+    verdictPerSecond: judge,
+    issueBoundPerSecond: bound.issue,
+    verdictBoundPerSecond: bound.judge,
   };
+  const seen = Object.fromEntries(Object.keys(work).map((name) => [name, [] as number[]]));
+  // The first round warms up.
+  for (let round = 0; round <= rounds; round++)
+    for (const [name, each] of Object.entries(work)) {
+      const figure = perSecond(pairs, each, ca);
+      say(`round ${round}: ${name} ${Math.round(figure)}`);
+      if (round > 0) seen[name]?.push(figure);
+    }
+  const medians = Object.entries(seen).map(([name, all]) => [name, Math.round(median(all))]);
+  return { ...(Object.fromEntries(medians) as object), requests: size, rounds };
 }

@@ -21,8 +21,8 @@ export interface WorkersWorld {
 const objectBackoff: BackoffPolicy = { firstMs: 100, maximumMs: 15_000 };
 /** Of an object when the API server is at fault: the workers pause, so it is soon its turn when they go on. */
 const innocentBackoff: BackoffPolicy = { firstMs: 100, maximumMs: 1_000 };
-/** Of the workers. */
-const pauseBackoff: BackoffPolicy = { firstMs: 100, maximumMs: 15_000 };
+/** Of the workers: as long as the trouble has lasted, so that it ends as soon after as it was long. */
+const pauseLimitsMs = { least: 100, most: 15_000 };
 
 /**
  * So many workers take objects from the list and handle them until `stop`. What fails is put off with
@@ -37,25 +37,30 @@ export async function runWorkers<T extends WorkItem>(
   { count, stop }: { readonly count: number; readonly stop: AbortSignal },
 ): Promise<void> {
   const { clock, random } = world;
-  let troubles = 0;
+  /** When the first of the failures in a row was, of all workers together; undefined: there is none. */
+  let troubleSinceMs: number | undefined;
   let recovery = new AbortController();
   const recovered = (): void => {
-    troubles = 0;
+    troubleSinceMs = undefined;
     recovery.abort();
     recovery = new AbortController();
   };
   const pause = async (retryAfterMs: number): Promise<void> => {
-    troubles++;
-    const leftMs = backoffMs(troubles, pauseBackoff, random.fraction()) - retryAfterMs;
+    const now = clock.uptimeMs();
+    troubleSinceMs ??= now;
+    const { least, most } = pauseLimitsMs;
+    const wholeMs = Math.min(most, Math.max(least, now - troubleSinceMs));
+    const pauseMs = wholeMs * (0.5 + random.fraction() / 2);
     await clock.pause(retryAfterMs, stop);
     // Another may have succeeded meanwhile.
-    if (troubles > 0 && !stop.aborted) await clock.pause(leftMs, recovery.signal);
+    if (troubleSinceMs !== undefined && !stop.aborted)
+      await clock.pause(pauseMs - retryAfterMs, recovery.signal);
   };
   const work = async (): Promise<void> => {
     for (let item = await list.take(stop); item; item = await list.take(stop)) {
       try {
         const outcome = await handle(item, stop);
-        if (troubles > 0) recovered();
+        if (troubleSinceMs !== undefined) recovered();
         if (outcome.kind === 'done') list.done(item);
         else list.putOff(item, outcome.afterMs);
       } catch (thrown) {

@@ -1,5 +1,6 @@
 import { type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
+import { createSecureContext } from 'node:tls';
 import { type ApiEndpoint } from './api-endpoint.ts';
 
 /** One HTTP call as it goes over the wire. */
@@ -35,7 +36,15 @@ export function connectionsTo(endpoint: ApiEndpoint, maxSockets: number): () => 
     if (made?.key === key) return made.agent;
     // What is under way ends in peace; connections that wait for work end now, the others after idling.
     for (const socket of Object.values(made?.agent.freeSockets ?? {}).flat()) socket?.destroy();
-    const agent = new Agent({ ...material, keepAlive: true, maxSockets, timeout: idleMs });
+    const secureContext = createSecureContext(material);
+    const agent = new Agent({
+      ...material,
+      // Else there would be one for each connection.
+      secureContext,
+      keepAlive: true,
+      maxSockets,
+      timeout: idleMs,
+    });
     made = { key, agent };
     return agent;
   };

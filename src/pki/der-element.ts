@@ -9,7 +9,7 @@ export interface Element {
   /** Of its encoding, all in all. */
   readonly size: number;
   /** The content of a primitive element. */
-  readonly bytes: Buffer | undefined;
+  readonly bytes: Uint8Array | undefined;
   /** The content of a constructed one. */
   readonly members: readonly Element[] | undefined;
   /** What it was read from, and where it begins there. */
@@ -43,8 +43,7 @@ export const classMask = 0xc0;
 export const numberMask = 0x1f;
 
 /** A primitive one, to be written. */
-export function primitive(identifier: number, content: Uint8Array): Element {
-  const bytes = bufferOf(content);
+export function primitive(identifier: number, bytes: Uint8Array): Element {
   const size = sizeWith(bytes.length);
   return { identifier, size, bytes, members: undefined, source: undefined, at: 0 };
 }
@@ -55,7 +54,14 @@ export function constructedOf(identifier: number, members: readonly Element[]): 
   return { identifier, size, bytes: undefined, members, source: undefined, at: 0 };
 }
 
-function bufferOf(bytes: Uint8Array): Buffer {
+/** One that stands encoded already, to be written as it is; nobody can look into it. */
+export function encodedElement(source: Buffer): Element {
+  const identifier = source[0] ?? 0;
+  return { identifier, size: source.length, bytes: undefined, members: undefined, source, at: 0 };
+}
+
+/** The same bytes; they move to memory outside the heap, so few should. */
+export function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -88,8 +94,10 @@ export function encodeElement(node: Element): Buffer {
   return target;
 }
 
+const none: readonly Element[] = [];
+
 function write(node: Element, target: Buffer, to: number): void {
-  const { identifier, bytes, members = [], size, source, at } = node;
+  const { identifier, bytes, members = none, size, source, at } = node;
   if (source) {
     source.copy(target, to, at, at + size);
     return;
@@ -100,7 +108,7 @@ function write(node: Element, target: Buffer, to: number): void {
   target[to + 1] = more === 0 ? length : 0x80 | more;
   if (more > 0) target.writeUIntBE(length, to + 2, more);
   let next = to + 2 + more;
-  bytes?.copy(target, next);
+  if (bytes) target.set(bytes, next);
   for (const member of members) {
     write(member, target, next);
     next += member.size;

@@ -1,10 +1,12 @@
 import {
+  bufferOf,
   classMask,
   constructed,
   contextual,
   decodeElement,
   constructedOf,
   type Element,
+  encodedElement,
   encodeElement,
   numberMask,
   primitive,
@@ -104,6 +106,11 @@ export function taggedBytes(tag: number, bytes: Uint8Array): Der {
   return primitive(contextual | tag, bytes);
 }
 
+/** What `encodeDer` gave before, to be written into something else as it is. */
+export function encoded(bytes: Buffer): Der {
+  return encodedElement(bytes);
+}
+
 export function encodeDer(node: Der): Buffer {
   return encodeElement(node);
 }
@@ -144,7 +151,7 @@ export function tagOf(node: Der): number | undefined {
 
 function bytesOf(node: Der | undefined, identifier: number, what: string): Buffer {
   if (node?.identifier !== identifier || !node.bytes) throw new Error(`${what} has another type`);
-  return node.bytes;
+  return bufferOf(node.bytes);
 }
 
 export function oidOf(node: Der | undefined, what: string): string {
@@ -199,7 +206,7 @@ export function textOf(node: Der | undefined, what: string): string {
 /** The content bytes of a primitive context-tagged value. */
 export function taggedContent(node: Der, what: string): Buffer {
   if (!node.bytes) throw new Error(`${what} is not primitive`);
-  return node.bytes;
+  return bufferOf(node.bytes);
 }
 
 export function isBoolean(node: Der | undefined): boolean {

@@ -35,7 +35,7 @@ export function issueCertificate(template: CertificateTemplate, issuer: Certific
       issuer.subject,
       der.sequence(der.time(template.validity.notBefore), der.time(template.validity.notAfter)),
       distinguishedName(template.commonName),
-      der.decodeDer(template.publicKeyDer),
+      der.encoded(template.publicKeyDer),
       der.tagged(
         3,
         der.sequence(
@@ -47,7 +47,7 @@ export function issueCertificate(template: CertificateTemplate, issuer: Certific
     ),
   );
   const signature = signDer(tbs, issuer.privateKey);
-  return der.encodeDer(der.sequence(der.decodeDer(tbs), identifier, der.bitString(signature)));
+  return der.encodeDer(der.sequence(der.encoded(tbs), identifier, der.bitString(signature)));
 }
 
 const version3 = der.tagged(0, der.integer(Uint8Array.of(2)));
@@ -118,5 +118,5 @@ function authorityKeyIdentifierOf(keyIdentifier: Buffer): der.Der {
     critical: false,
     value,
   });
-  return der.decodeDer(der.encodeDer(extension));
+  return der.encoded(der.encodeDer(extension));
 }

@@ -4,10 +4,15 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { type ControlPlane } from '../cluster/control-plane.ts';
 import { type StoredRequest } from './asking.ts';
 
+/** With what was asked, base64. */
+export interface AskedRequest extends StoredRequest {
+  readonly spec: { readonly request: string };
+}
+
 /** What became of the signing requests of one signer name, event by event, as the API server itself tells it. */
 export interface RequestHistory {
   /** The newest version of each, by uid; also of those that are gone. */
-  readonly requests: ReadonlyMap<string, StoredRequest>;
+  readonly requests: ReadonlyMap<string, AskedRequest>;
   readonly issued: () => number;
   /** What must never happen. */
   readonly violations: readonly string[];
@@ -16,7 +21,7 @@ export interface RequestHistory {
 
 interface WatchEvent {
   readonly type: string;
-  readonly object: StoredRequest;
+  readonly object: AskedRequest;
 }
 
 /** Begins before any of these requests is made. */
@@ -24,7 +29,7 @@ export async function requestHistory(
   plane: ControlPlane,
   signerName: string,
 ): Promise<RequestHistory> {
-  const requests = new Map<string, StoredRequest>();
+  const requests = new Map<string, AskedRequest>();
   const violations: string[] = [];
   let issued = 0;
   const note = ({ type, object }: WatchEvent): void => {
@@ -60,9 +65,10 @@ export async function requestHistory(
       incoming.on('close', () => {
         if (!isOver) violations.push('the history broke off');
       });
-      createInterface({ input: incoming }).on('line', (line) =>
-        note(JSON.parse(line) as WatchEvent),
-      );
+      const lines = createInterface({ input: incoming });
+      lines.on('line', (line) => note(JSON.parse(line) as WatchEvent));
+      // Said by `close` above.
+      lines.on('error', () => undefined);
       if (incoming.statusCode === 200) resolve();
       else reject(new Error(`Cannot watch signing requests: ${incoming.statusCode ?? 0}`));
     });

@@ -270,14 +270,20 @@ describe('unknownSettings()', () => {
 
   test('is silent about settings and foreign variables', () => {
     const names = [...settingNames, 'PATH', 'MY_PODSEAL_DIR'];
-    assert.deepEqual(unknownSettings(Object.fromEntries(names.map((name) => [name, 'x'])), settingNames), []);
+    assert.deepEqual(
+      unknownSettings(Object.fromEntries(names.map((name) => [name, 'x'])), settingNames),
+      [],
+    );
   });
 
   test('names the nearest setting for each unknown one, in order', () => {
-    assert.deepEqual(unknownSettings({ PODSEAL_TRUSTFILE: 'x', PODSEAL_DNS_NAME: 'x' }, settingNames), [
-      'PODSEAL_DNS_NAME is not a setting; did you mean PODSEAL_DNS_NAMES?',
-      'PODSEAL_TRUSTFILE is not a setting; did you mean PODSEAL_TRUST_FILES?',
-    ]);
+    assert.deepEqual(
+      unknownSettings({ PODSEAL_TRUSTFILE: 'x', PODSEAL_DNS_NAME: 'x' }, settingNames),
+      [
+        'PODSEAL_DNS_NAME is not a setting; did you mean PODSEAL_DNS_NAMES?',
+        'PODSEAL_TRUSTFILE is not a setting; did you mean PODSEAL_TRUST_FILES?',
+      ],
+    );
   });
 
   test('would warn about every setting that is misspelt, because none looks like a link', () => {
