@@ -32,7 +32,10 @@ const start = (): Promise<ControlPlane> => {
   planes.push(plane);
   return plane;
 };
+const cleanUps: (() => Promise<void>)[] = [];
+const atEnd = (cleanUp: () => Promise<void>): void => void cleanUps.push(cleanUp);
 const allDown = async (): Promise<void> => {
+  await Promise.allSettled(cleanUps.map((cleanUp) => cleanUp()));
   for (const plane of await Promise.allSettled(planes)) {
     if (plane.status === 'rejected') continue;
     await plane.value.down();
@@ -42,7 +45,7 @@ const allDown = async (): Promise<void> => {
 const benches = {
   agent: async () => benchAgent(await start(), say),
   reads: async () => benchReads(await start(), say),
-  burst: () => benchBurst(start, say),
+  burst: () => benchBurst({ start, atEnd }, say),
   signer: () => benchSigner(say),
 } as const;
 

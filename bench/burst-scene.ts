@@ -30,8 +30,8 @@ export interface BurstScene {
   run(pods: readonly ReadyPod[], rival: Rival): Promise<BurstOutcome>;
   /** Removes every signing request. */
   clear(): Promise<void>;
-  /** Ends our processes. */
-  close(): void;
+  /** Ends our processes and removes their files. */
+  close(): Promise<void>;
 }
 
 export interface BurstOutcome {
@@ -46,101 +46,98 @@ const clusterParts = ['kube-apiserver', 'etcd', 'kube-controller-manager'] as co
 const serving = ['digital signature', 'server auth', 'client auth'] as const;
 const signerName = 'podseal.dev/serving';
 
-/** `connections`: for each kind of call that the requesters and the plain client make. */
-export async function burstScene(plane: ControlPlane, connections: number): Promise<BurstScene> {
+/** `connections`: for each kind of call that the requesters and the plain client make. `atEnd` is given `close`. */
+export async function burstScene(
+  plane: ControlPlane,
+  connections: number,
+  atEnd: (close: () => Promise<void>) => void,
+): Promise<BurstScene> {
   const { api, directory } = plane;
   if (directory === undefined)
     throw new Error(
       'Cannot measure bursts on an existing cluster: the limits of its kube-controller-manager are changed on the way',
     );
   const pki = (name: string): string => readFileSync(join(directory, 'pki', name), 'utf8');
-  const children = new Map<string, ChildProcess>();
-  const close = (): void => {
-    process.off('exit', close);
-    for (const child of children.values()) child.kill('SIGKILL');
-  };
-  process.on('exit', close);
   const system = await controllerSystem(plane, { signerNames: [signerName] });
-  try {
-    const requesters = fork(join(import.meta.dirname, 'burst-requesters.ts'));
-    children.set('requesters', requesters);
-    for (const name of ['approver', 'signer'] as const)
-      children.set(name, (await system.startInPod(name)).child);
-    await makePlaces(api);
-    const ca = await testAuthority();
-    const parts = (): Parts => ({
-      ...Object.fromEntries(
-        clusterParts.map((part) => [part, runningPart(directory, part).process.pid]),
-      ),
-      ...Object.fromEntries([...children].map(([name, { pid = 0 }]) => [name, pid])),
-    });
-    let made = 0;
-    return {
-      plane,
-      rivals: {
-        podseal: {
-          name: 'podseal',
-          signerName,
-          usages: serving,
-          plainClient: 'nothing',
-          bundle: bundleFrom(await system.bundle()),
-        },
-        kubeControllerManager: {
-          name: 'kube-controller-manager',
-          // The one of its signers that signs for anybody; it refuses server auth.
-          signerName: 'kubernetes.io/kube-apiserver-client',
-          usages: ['digital signature', 'client auth'],
-          plainClient: 'approves',
-          bundle: bundleFrom(pki('csr-ca.crt')),
-        },
-        apiBound: {
-          name: 'plain client',
-          signerName: 'bench.podseal.dev/bound',
-          usages: serving,
-          plainClient: 'approves and writes the certificate',
-          bundle: bundleFrom(ca.rootPem),
-        },
+  const requesters = fork(join(import.meta.dirname, 'burst-requesters.ts'));
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    requesters.kill();
+    return (closing ??= system.close());
+  };
+  atEnd(close);
+  const [approver, signer] = [
+    await system.startInPod('approver'),
+    await system.startInPod('signer'),
+  ];
+  const children = { approver: approver.child, signer: signer.child, requesters };
+  await makePlaces(api);
+  const ca = await testAuthority();
+  const parts = (): Parts => ({
+    ...Object.fromEntries(
+      clusterParts.map((part) => [part, runningPart(directory, part).process.pid]),
+    ),
+    ...Object.fromEntries(Object.entries(children).map(([name, { pid = 0 }]) => [name, pid])),
+  });
+  let made = 0;
+  return {
+    plane,
+    rivals: {
+      podseal: {
+        name: 'podseal',
+        signerName,
+        usages: serving,
+        plainClient: 'nothing',
+        bundle: bundleFrom(await system.bundle()),
       },
-      parts,
-      async pods(count) {
-        const pods = await makePods(api, { first: made, count });
-        made += count;
-        return pods;
+      kubeControllerManager: {
+        name: 'kube-controller-manager',
+        // The one of its signers that signs for anybody; it refuses server auth.
+        signerName: 'kubernetes.io/kube-apiserver-client',
+        usages: ['digital signature', 'client auth'],
+        plainClient: 'approves',
+        bundle: bundleFrom(pki('csr-ca.crt')),
       },
-      async run(pods, rival) {
-        const { plainClient } = rival;
-        const person = administrator(api, rival.signerName);
-        const orders = pods.map((pod) =>
-          orderOf(pod, rival, (request) => person.sign(request, ca)),
-        );
-        const { serverUrl, caPem } = plane;
-        const token = pki('admin.token');
-        const burst = { serverUrl, caPem, connections, plainClient, token, orders };
-        await tell(requesters, { kind: 'prepare', burst });
-        const before = cpuOf(parts());
-        const done = await tell(requesters, { kind: 'go' });
-        const cpuMs = cpuSince(before, parts());
-        if (done.kind !== 'done') throw new Error('Cannot read the answer of the requesters');
-        checkAll(pods, done.answers, rival);
-        const times = done.answers.map(({ ms }) => ms);
-        return { times, refusedWith429: done.refusedWith429, cpuMs };
+      apiBound: {
+        name: 'plain client',
+        signerName: 'bench.podseal.dev/bound',
+        usages: serving,
+        plainClient: 'approves and writes the certificate',
+        bundle: bundleFrom(ca.rootPem),
       },
-      async clear() {
-        // In pages: deleting thousands in one call takes longer than a call may.
-        for (let isEmpty = false; !isEmpty;) {
-          await api.must('DELETE', `${requests}?limit=500`);
-          const { items } = (await api.must('GET', `${requests}?limit=1`)) as { items: unknown[] };
-          isEmpty = items.length === 0;
-        }
-      },
-      close,
-    };
-  } catch (error) {
-    close();
-    // Also what was started and is not in our hands yet.
-    await system.close();
-    throw error;
-  }
+    },
+    parts,
+    async pods(count) {
+      const pods = await makePods(api, { first: made, count });
+      made += count;
+      return pods;
+    },
+    async run(pods, rival) {
+      const { plainClient } = rival;
+      const person = administrator(api, rival.signerName);
+      const orders = pods.map((pod) => orderOf(pod, rival, (request) => person.sign(request, ca)));
+      const { serverUrl, caPem } = plane;
+      const token = pki('admin.token');
+      const burst = { serverUrl, caPem, connections, plainClient, token, orders };
+      await tell(requesters, { kind: 'prepare', burst });
+      const before = cpuOf(parts());
+      const done = await tell(requesters, { kind: 'go' });
+      const cpuMs = cpuSince(before, parts());
+      if (done.kind !== 'done') throw new Error('Cannot read the answer of the requesters');
+      checkAll(pods, done.answers, rival);
+      const times = done.answers.map(({ ms }) => ms);
+      return { times, refusedWith429: done.refusedWith429, cpuMs };
+    },
+    async clear() {
+      // In pages: deleting thousands in one call takes longer than a call may.
+      for (let isEmpty = false; !isEmpty;) {
+        await api.must('DELETE', `${requests}?limit=500`);
+        const { items } = (await api.must('GET', `${requests}?limit=1`)) as { items: unknown[] };
+        isEmpty = items.length === 0;
+      }
+    },
+    close,
+  };
 }
 
 function bundleFrom(pem: string): TrustBundle {

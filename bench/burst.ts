@@ -15,28 +15,29 @@ const eventsFollowMs = 2_000;
 
 type Say = (line: string) => void;
 
+export interface ControlPlanes {
+  start(): Promise<ControlPlane>;
+  /** What must be done before the control plane goes, even when the bench is interrupted. */
+  atEnd(cleanUp: () => Promise<void>): void;
+}
+
 /**
  * How fast a burst of pods gets its certificates: approver and signer, against kube-controller-manager's
  * signer in the same run (which only signs: a plain client approves), and against what the API server
- * gives to a plain client with nothing in between. The rivals take turns, on one control plane per size.
+ * gives when a plain client writes approval and certificate with nothing in between; the pods create and
+ * read in the same way each time. The rivals take turns, on one control plane per size.
  */
-export async function benchBurst(start: () => Promise<ControlPlane>, say: Say): Promise<object[]> {
+export async function benchBurst(planes: ControlPlanes, say: Say): Promise<object[]> {
   const sizes = (process.env['BENCH_PODS'] ?? '200,1000,5000').split(',').map(Number);
   const results: object[] = [];
   for (const count of sizes) {
-    const plane = await start();
-    try {
-      const scene = await burstScene(plane, connections);
-      try {
-        results.push(await benchSize(scene, count, say));
-        say(JSON.stringify(results.at(-1)));
-      } finally {
-        scene.close();
-      }
-    } finally {
-      // The API server's memory grows with each burst: every size begins with a new one.
-      await plane.down();
-    }
+    // The API server's memory grows with each burst: every size begins with a new one.
+    const plane = await planes.start();
+    const scene = await burstScene(plane, connections, (close) => planes.atEnd(close));
+    results.push(await benchSize(scene, count, say));
+    say(JSON.stringify(results.at(-1)));
+    await scene.close();
+    await plane.down();
   }
   return results;
 }

@@ -39,6 +39,7 @@ export async function runWorkers<T extends WorkItem>(
   const { clock, random } = world;
   /** When the first of the failures in a row was, of all workers together; undefined: there is none. */
   let troubleSinceMs: number | undefined;
+  const isTroubled = (): boolean => troubleSinceMs !== undefined;
   let recovery = new AbortController();
   const recovered = (): void => {
     troubleSinceMs = undefined;
@@ -53,14 +54,13 @@ export async function runWorkers<T extends WorkItem>(
     const pauseMs = wholeMs * (0.5 + random.fraction() / 2);
     await clock.pause(retryAfterMs, stop);
     // Another may have succeeded meanwhile.
-    if (troubleSinceMs !== undefined && !stop.aborted)
-      await clock.pause(pauseMs - retryAfterMs, recovery.signal);
+    if (isTroubled() && !stop.aborted) await clock.pause(pauseMs - retryAfterMs, recovery.signal);
   };
   const work = async (): Promise<void> => {
     for (let item = await list.take(stop); item; item = await list.take(stop)) {
       try {
         const outcome = await handle(item, stop);
-        if (troubleSinceMs !== undefined) recovered();
+        if (isTroubled()) recovered();
         if (outcome.kind === 'done') list.done(item);
         else list.putOff(item, outcome.afterMs);
       } catch (thrown) {

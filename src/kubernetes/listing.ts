@@ -19,7 +19,7 @@ export interface ListingOptions<T> {
 }
 
 /** Objects a page: a list must not stand in memory whole, nor in etcd's answer. */
-const usualPageSize = 500;
+const usualPageSize = 100;
 
 /** A kind of object as list and watch calls; only what `read` keeps of each object stays in memory. */
 export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listing<T> {
