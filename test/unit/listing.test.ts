@@ -70,25 +70,25 @@ describe('listingOf()', () => {
     );
     deepEqual(await things.list(undefined), { items: ['red'], resourceVersion: '7', next: 'a/b=' });
     deepEqual(await things.list('a/b='), { items: ['red'], resourceVersion: '7', next: undefined });
-    const all = 'GET /apis/example.com/v1/things?fieldSelector=spec.signerName%3Da.b%2Fc&limit=500';
+    const all = 'GET /apis/example.com/v1/things?fieldSelector=spec.signerName%3Da.b%2Fc&limit=100';
     deepEqual(paths, [all, `${all}&continue=a%2Fb%3D`]);
   });
 
   test('a page that is too large is asked for smaller at once, then larger again', async () => {
     const refuse = (size: number): void => {
-      if (size > 100) throw new PodsealError('API_TOO_LARGE', 'too large');
+      if (size > 20) throw new PodsealError('API_TOO_LARGE', 'too large');
     };
-    deepEqual(await sizes(5, refuse), [500, 125, 31, 62, 124, 31, 62, 124, 31]);
-    const always = await sizes(1, () => refuse(500));
-    deepEqual(always, [500, 125, 31, 7, 1], 'not without end');
+    deepEqual(await sizes(5, refuse), [100, 25, 6, 12, 24, 6, 12, 24, 6]);
+    const always = await sizes(1, () => refuse(100));
+    deepEqual(always, [100, 25, 6, 1], 'not without end');
   });
 
   test('one that is too slow is asked for smaller the next time', async () => {
     const asked = await sizes(5, (size) => {
-      if (size > 100) throw new PodsealError('API_UNREACHABLE', 'too slow');
+      if (size > 20) throw new PodsealError('API_UNREACHABLE', 'too slow');
     });
-    deepEqual(asked, [500, 125, 31, 62, 124]);
-    deepEqual(await sizes(3, () => undefined), [500, 500, 500]);
+    deepEqual(asked, [100, 25, 6, 12, 24]);
+    deepEqual(await sizes(3, () => undefined), [100, 100, 100]);
   });
 
   test('an answer that is no list', async () => {
