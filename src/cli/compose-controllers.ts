@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { defaultPolicy, type Policy } from '../approver/policy.ts';
 import { parsePolicy } from '../approver/policy-file.ts';
 import { clusterView } from '../approver/cluster-view.ts';
@@ -24,6 +23,7 @@ import {
   requestListing,
 } from '../kubernetes/observed-requests.ts';
 import { publishedConstraints, trustPublisher } from '../kubernetes/trust-publication.ts';
+import { entropy } from '../node/entropy.ts';
 import { jsonLog } from '../node/json-log.ts';
 import { generateKey } from '../node/key-generator.ts';
 import { promMetrics } from '../node/prom-metrics.ts';
@@ -210,7 +210,7 @@ export async function composeSigner(
   const { namespace, config } = setup;
   return {
     ...shared,
-    randomBytes: (count) => randomBytes(count),
+    randomBytes: entropy,
     generateKey,
     requests: config.signerNames.map((signerName) => ({
       signerName,

@@ -3,14 +3,26 @@ export function parseIpAddress(text: string): Uint8Array | undefined {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
 }
 
-// A leading zero is refused: some readers take 010 as eight.
-const ipv4 = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
-
+/** Without patterns: each address of a request is read several times. */
 function parseIpv4(text: string): Uint8Array | undefined {
-  const parts = ipv4.exec(text);
-  if (!parts) return undefined;
-  const numbers = [Number(parts[1]), Number(parts[2]), Number(parts[3]), Number(parts[4])];
-  return numbers.every((part) => part <= 255) ? Uint8Array.from(numbers) : undefined;
+  const bytes = new Uint8Array(4);
+  let index = 0;
+  /** Of the part that is read; undefined: it has not begun. */
+  let value: number | undefined;
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 48;
+    if (text[at] === '.' && value !== undefined && index < 3) {
+      bytes[index++] = value;
+      value = undefined;
+      // A leading zero is refused: some readers take 010 as eight.
+    } else if (digit >= 0 && digit <= 9 && value !== 0) {
+      value = (value ?? 0) * 10 + digit;
+      if (value > 255) return undefined;
+    } else return undefined;
+  }
+  if (index < 3 || value === undefined) return undefined;
+  bytes[3] = value;
+  return bytes;
 }
 
 function parseIpv6(text: string): Uint8Array | undefined {

@@ -8,13 +8,21 @@ export interface Element {
   readonly identifier: number;
   /** Of its encoding, all in all. */
   readonly size: number;
-  /** The content of a primitive element. */
+  /** The content of a primitive element that is to be written. */
   readonly bytes: Uint8Array | undefined;
   /** The content of a constructed one. */
   readonly members: readonly Element[] | undefined;
   /** What it was read from, and where it begins there. */
   readonly source: Buffer | undefined;
   readonly at: number;
+}
+
+/** The content of a primitive element. Made when it is asked for: nobody asks for most of what is read. */
+export function contentOf({ bytes, source, at, size }: Element): Buffer {
+  if (!source) return bufferOf(bytes ?? new Uint8Array(0));
+  const first = source[at + 1] ?? 0;
+  const start = at + 2 + (first < 0x80 ? 0 : first & 0x7f);
+  return source.subarray(start, at + size);
 }
 
 /** Identifiers of the universal class, with their form. */
@@ -60,8 +68,8 @@ export function encodedElement(source: Buffer): Element {
   return { identifier, size: source.length, bytes: undefined, members: undefined, source, at: 0 };
 }
 
-/** The same bytes; they move to memory outside the heap, so few should. */
-export function bufferOf(bytes: Uint8Array): Buffer {
+/** The same bytes. */
+function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -140,9 +148,8 @@ function read(input: Buffer, at: number, limit: number, depth: number): Element 
   if (end > limit || depth === 0 || !isKnown(identifier)) throw notDer();
   const size = end - at;
   if ((identifier & constructed) === 0) {
-    const bytes = input.subarray(start, end);
-    if (!(canonical.get(identifier)?.(bytes) ?? true)) throw notDer();
-    return { identifier, size, bytes, members: undefined, source: input, at };
+    if (!(canonical.get(identifier)?.(input, start, end) ?? true)) throw notDer();
+    return { identifier, size, bytes: undefined, members: undefined, source: input, at };
   }
   const members: Element[] = [];
   for (let next = start; next < end;) {
@@ -179,36 +186,44 @@ function isKnown(identifier: number): boolean {
   return identifier !== 0 && number !== universal.sequence && number !== universal.set;
 }
 
+/** Looks at the bytes from `start` on, before `end`. */
+type Check = (input: Buffer, start: number, end: number) => boolean;
+
 /** Of kinds whose values have several encodings in BER: whether this is the one of DER (X.690 8, 11). */
-const canonical: ReadonlyMap<number, (content: Buffer) => boolean> = new Map([
-  [universal.boolean, ({ length, 0: byte }) => length === 1 && (byte === 0 || byte === 0xff)],
+const canonical: ReadonlyMap<number, Check> = new Map<number, Check>([
+  [universal.boolean, isTrueOrFalse],
   [universal.integer, isShortest],
   [universal.enumerated, isShortest],
   [universal.bitString, hasSpareZeros],
-  [universal.null, ({ length }) => length === 0],
+  [universal.null, (_input, start, end) => start === end],
   [universal.oid, isCanonicalOid],
 ]);
 
+function isTrueOrFalse(input: Buffer, start: number, end: number): boolean {
+  return end - start === 1 && (input[start] === 0 || input[start] === 0xff);
+}
+
 /** Nine equal bits at its start would be a byte too many. */
-function isShortest(content: Buffer): boolean {
-  if (content.length < 2) return content.length === 1;
-  const [first, second] = [content.readUInt8(0), content.readUInt8(1)];
+function isShortest(input: Buffer, start: number, end: number): boolean {
+  if (end - start < 2) return end - start === 1;
+  const [first, second] = [input.readUInt8(start), input.readUInt8(start + 1)];
   return !(first === 0 && second < 0x80) && !(first === 0xff && second >= 0x80);
 }
 
 /** The unused bits at its end are at most seven, and zero. */
-function hasSpareZeros(content: Buffer): boolean {
-  const unusedBits = content[0] ?? 8;
-  if (content.length < 2) return unusedBits === 0;
-  return unusedBits < 8 && ((content.at(-1) ?? 0) & ((1 << unusedBits) - 1)) === 0;
+function hasSpareZeros(input: Buffer, start: number, end: number): boolean {
+  const unusedBits = end > start ? (input[start] ?? 0) : 8;
+  if (end - start < 2) return unusedBits === 0;
+  return unusedBits < 8 && (input.readUInt8(end - 1) & ((1 << unusedBits) - 1)) === 0;
 }
 
 /** Each arc ends with a byte below 128, and none begins with seven zero bits (X.690 8.19.2). */
-function isCanonicalOid(content: Buffer): boolean {
+function isCanonicalOid(input: Buffer, start: number, end: number): boolean {
   let isStart = true;
-  for (const byte of content) {
+  for (let at = start; at < end; at++) {
+    const byte = input[at] ?? 0;
     if (isStart && byte === 0x80) return false;
     isStart = byte < 0x80;
   }
-  return content.length > 0 && isStart;
+  return end > start && isStart;
 }

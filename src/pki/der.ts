@@ -1,10 +1,10 @@
 import {
-  bufferOf,
   classMask,
   constructed,
   contextual,
   decodeElement,
   constructedOf,
+  contentOf,
   type Element,
   encodedElement,
   encodeElement,
@@ -27,16 +27,19 @@ export function setOf(...items: readonly Der[]): Der {
   return constructedOf(universal.set, sorted);
 }
 
-/** The few that we write are written over and over. */
+/** The few that we write, by their text, and their texts by content: both are needed over and over. */
 const knownOids = new Map<string, Der>();
+const knownTexts = new Map<string, string>();
 
 export function oid(dotted: string): Der {
   const known = knownOids.get(dotted);
   if (known) return known;
   const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number);
   const arcs = [first * 40 + second, ...rest];
-  const made = primitive(universal.oid, Uint8Array.from(arcs.flatMap(arcBytes)));
+  const content = Buffer.from(arcs.flatMap(arcBytes));
+  const made = primitive(universal.oid, content);
   knownOids.set(dotted, made);
+  knownTexts.set(content.toString('latin1'), dotted);
   return made;
 }
 
@@ -87,13 +90,16 @@ export function bmpString(text: string): Der {
 
 /** UTCTime until 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5). Sub-seconds are dropped. */
 export function time(date: Date): Der {
-  // 2026-06-01T12:00:00.000Z
-  const iso = date.toISOString();
-  const [year, month, day] = [iso.slice(0, 4), iso.slice(5, 7), iso.slice(8, 10)];
-  const rest = `${month}${day}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
-  return date.getUTCFullYear() < 2050
-    ? primitive(universal.utcTime, Buffer.from(year.slice(2) + rest, 'latin1'))
-    : primitive(universal.generalizedTime, Buffer.from(year + rest, 'latin1'));
+  const year = date.getUTCFullYear();
+  const [kind, shownYear] =
+    year < 2050 ? [universal.utcTime, two(year % 100)] : [universal.generalizedTime, String(year)];
+  const day = two(date.getUTCMonth() + 1) + two(date.getUTCDate());
+  const clock = two(date.getUTCHours()) + two(date.getUTCMinutes()) + two(date.getUTCSeconds());
+  return primitive(kind, Buffer.from(`${shownYear}${day}${clock}Z`, 'latin1'));
+}
+
+function two(value: number): string {
+  return value < 10 ? `0${value}` : String(value);
 }
 
 /** `[tag] EXPLICIT`: the items inside a constructed context tag. */
@@ -150,12 +156,14 @@ export function tagOf(node: Der): number | undefined {
 }
 
 function bytesOf(node: Der | undefined, identifier: number, what: string): Buffer {
-  if (node?.identifier !== identifier || !node.bytes) throw new Error(`${what} has another type`);
-  return bufferOf(node.bytes);
+  if (node?.identifier !== identifier || node.members) throw new Error(`${what} has another type`);
+  return contentOf(node);
 }
 
 export function oidOf(node: Der | undefined, what: string): string {
   const content = bytesOf(node, universal.oid, what);
+  const known = knownTexts.get(content.toString('latin1'));
+  if (known !== undefined) return known;
   const arcs: number[] = [];
   let arc = 0;
   for (const byte of content) {
@@ -205,8 +213,8 @@ export function textOf(node: Der | undefined, what: string): string {
 
 /** The content bytes of a primitive context-tagged value. */
 export function taggedContent(node: Der, what: string): Buffer {
-  if (!node.bytes) throw new Error(`${what} is not primitive`);
-  return bufferOf(node.bytes);
+  if (node.members) throw new Error(`${what} is not primitive`);
+  return contentOf(node);
 }
 
 export function isBoolean(node: Der | undefined): boolean {

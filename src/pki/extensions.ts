@@ -34,11 +34,29 @@ export interface Extension {
 
 /** An Extension of RFC 5280 4.1 (critical is left out when false, as DER wants a default). */
 export function encodeExtension(extension: Extension): Der {
-  return der.sequence(
-    der.oid(extension.oid),
-    ...(extension.critical ? [der.boolean(true)] : []),
-    der.octetString(extension.value),
+  const { oid, critical, value } = extension;
+  return (
+    encodings.get(extension) ??
+    der.sequence(der.oid(oid), ...(critical ? [der.boolean(true)] : []), der.octetString(value))
   );
+}
+
+/** Of extensions that are the same in certificate after certificate. */
+const encodings = new WeakMap<Extension, Der>();
+
+type OfUsages = (usages: readonly Usage[]) => Extension | undefined;
+
+/** There are few sets of usages: what follows from one is made once. */
+function madeOnce(make: OfUsages): OfUsages {
+  const made = new Map<string, Extension | undefined>();
+  return (usages) => {
+    const key = usages.join();
+    if (made.has(key)) return made.get(key);
+    const extension = make(usages);
+    if (extension) encodings.set(extension, der.encoded(der.encodeDer(encodeExtension(extension))));
+    made.set(key, extension);
+    return extension;
+  };
 }
 
 /** Throws an Error naming the part that is not an Extension. */
@@ -99,7 +117,7 @@ function readAddress(bytes: Buffer): string {
 }
 
 /** keyUsage (critical) of the usages that are bits; undefined when none is. */
-export function keyUsage(usages: readonly Usage[]): Extension | undefined {
+export const keyUsage = madeOnce((usages) => {
   let bits = 0;
   for (const usage of usages) {
     const entry = usageTable[usage];
@@ -110,10 +128,10 @@ export function keyUsage(usages: readonly Usage[]): Extension | undefined {
   const unusedBits = 31 - Math.clz32(bits & -bits);
   const value = der.encodeDer(der.bitString(Uint8Array.of(bits), unusedBits));
   return { oid: extensionOids.keyUsage, critical: true, value };
-}
+});
 
 /** extendedKeyUsage of the usages that are purposes; undefined when none is. */
-export function extendedKeyUsage(usages: readonly Usage[]): Extension | undefined {
+export const extendedKeyUsage = madeOnce((usages) => {
   const oids = usages.flatMap((usage) => {
     const entry = usageTable[usage];
     return 'oid' in entry ? [der.oid(entry.oid)] : [];
@@ -121,7 +139,7 @@ export function extendedKeyUsage(usages: readonly Usage[]): Extension | undefine
   if (oids.length === 0) return undefined;
   const value = der.encodeDer(der.sequence(...oids));
   return { oid: extensionOids.extendedKeyUsage, critical: false, value };
-}
+});
 
 /**
  * The usages that a certificate with these extensions does not allow. A certificate without

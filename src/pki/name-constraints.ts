@@ -121,7 +121,7 @@ function readSubtrees(
 
 /** Dot-separated labels of printable ASCII: what every reader compares alike. Clients allow underscores and more. */
 function isComparable(name: string): boolean {
-  return name.split('.').every((label) => /^[!-~]+$/.test(label));
+  return /^[!-~]+$/.test(`.${name}.`) && !`.${name}.`.includes('..');
 }
 
 function readDomain(bytes: Buffer): string {
@@ -161,17 +161,20 @@ export function namesNotPermitted(
   chain: readonly NameConstraints[],
   names: SubjectNames,
 ): readonly NameNotPermitted[] {
-  const all = [
-    ...names.dnsNames.map((value) => ({ kind: 'dns', value }) as const),
-    ...names.ipAddresses.map((value) => ({ kind: 'ip', value }) as const),
-    ...names.uris.map((value) => ({ kind: 'uri', value }) as const),
-  ];
-  return all.flatMap((name) => {
-    const constraint = chain
-      .map((constraints) => violation(name, constraints))
-      .find((found) => found !== undefined);
-    return constraint === undefined ? [] : [{ ...name, constraint }];
-  });
+  const found: NameNotPermitted[] = [];
+  const check = (kind: NameNotPermitted['kind'], values: readonly string[]): void => {
+    for (const value of values)
+      for (const constraints of chain) {
+        const constraint = violation({ kind, value }, constraints);
+        if (constraint === undefined) continue;
+        found.push({ kind, value, constraint });
+        break;
+      }
+  };
+  check('dns', names.dnsNames);
+  check('ip', names.ipAddresses);
+  check('uri', names.uris);
+  return found;
 }
 
 function violation(

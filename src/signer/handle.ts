@@ -38,9 +38,11 @@ export function violationsOf(
   asked: Asked,
   without: readonly ContentRuleId[] = [],
 ): readonly Violation[] {
-  return ruleEntries.flatMap(([rule, check]) =>
-    without.includes(rule) ? [] : check(asked).map((finding) => ({ rule, ...finding })),
-  );
+  const violations: Violation[] = [];
+  for (const [rule, check] of ruleEntries)
+    if (!without.includes(rule))
+      for (const finding of check(asked)) violations.push({ rule, ...finding });
+  return violations;
 }
 
 const ruleEntries = Object.entries(contentRules) as readonly [

@@ -66,6 +66,7 @@ function namesAreUnique(asked: Asked): readonly Finding[] {
   if (!content) return [];
   return (['dnsNames', 'ipAddresses', 'uris'] as const).flatMap((kind: keyof SubjectNames) => {
     const all = content.names[kind];
+    if (new Set(all).size === all.length) return [];
     const seen = new Set<string>();
     const doubles = new Set(all.filter((name) => seen.has(name) || !seen.add(name)));
     return [...doubles].map((name) => never('it is asked for twice', name));

@@ -40,6 +40,8 @@ export interface FaultProxy {
   readonly openConnections: () => number;
   /** Replaces all rules. */
   set(rules: readonly FaultRule[]): void;
+  /** Ends every connection, as a load balancer that is restarted. */
+  disconnect(): void;
   /** Presents another pair to whoever connects from now on. */
   present(servingPair: ServingPair): void;
   close(): Promise<void>;
@@ -103,6 +105,7 @@ export async function startFaultProxy(target: ProxyTarget): Promise<FaultProxy> 
     set(next) {
       rules = next.map((rule) => ({ rule, left: rule.times ?? Infinity }));
     },
+    disconnect: () => sockets.forEach((socket) => socket.destroy()),
     present: (servingPair) => server.setSecureContext({ ...servingPair }),
     async close() {
       for (const socket of sockets.values()) socket.destroy();

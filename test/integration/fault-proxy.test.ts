@@ -139,6 +139,16 @@ describe('the proxy that makes faults', { timeout: 60_000 }, () => {
     deepEqual([seen.status, seen.body, reached], [200, '<html>', []]);
   });
 
+  test('disconnect: what is under way ends, and new connections are taken', async (context) => {
+    const proxy = await proxyFor(context);
+    const seen = call(urlOf(proxy, '/watch'));
+    await until('it to begin', () => seen.body === 'a');
+    proxy.disconnect();
+    await until('its end', () => seen.end);
+    equal(seen.end, 'ECONNRESET');
+    equal((await called(urlOf(proxy, '/'))).status, 200);
+  });
+
   test('another pair is presented to new connections', async (context) => {
     const proxy = await proxyFor(context);
     equal((await called(urlOf(proxy, '/'))).status, 200);
