@@ -29,7 +29,7 @@ export function approver(config: ApproverConfig, world: ApproverWorld): Controll
     clock,
     random: world.random,
     write: (pod, event) => world.writeEvent(pod, event),
-    isBusy: () => list.depth > 0,
+    isBusy: () => list.isBusy,
     onFailure: (error) => copy.failed(error),
   });
   for (const { signerName, listing } of world.requests)

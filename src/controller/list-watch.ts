@@ -52,7 +52,8 @@ export interface FollowWorld {
   onHeard(what: string): void;
 }
 
-const backoff = { firstMs: 200, maximumMs: 15_000 };
+/** Short at its longest: so late may work be seen once the API server is back, and it is a call or two. */
+const backoff = { firstMs: 200, maximumMs: 5_000 };
 /** A watch that lasted so long is no failure, however it ended. */
 const lastingMs = 1_000;
 /** After a list that failed though nothing called for it: meanwhile the watch goes on. */

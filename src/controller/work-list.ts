@@ -32,6 +32,8 @@ export interface WorkList<T extends WorkItem> {
   /** Moves what was put off back into the queue when its time has come; until `stop`. */
   run(stop: AbortSignal): Promise<void>;
   readonly depth: number;
+  /** Whether there is work, or was a moment ago: workers that keep up leave the queue empty in the middle of a burst. */
+  readonly isBusy: boolean;
   readonly putOffCount: number;
 }
 
@@ -53,6 +55,8 @@ interface Taken {
 
 /** How exactly the times of what is put off are kept. */
 const tickMs = 100;
+/** Without work for so long: the burst is over. */
+const lullMs = 1_000;
 
 export function workList<T extends WorkItem>(
   clock: Clock,
@@ -66,6 +70,7 @@ export function workList<T extends WorkItem>(
   const putOff = new Map<string, number>();
   const byGroup = new Map<string, Set<string>>();
   const bell = doorbell();
+  let lastTakenMs = -Infinity;
   const enqueue = (uid: string): void => {
     putOff.delete(uid);
     const work = known.get(uid)?.work;
@@ -126,6 +131,7 @@ export function workList<T extends WorkItem>(
         const item = work && known.get(work.key)?.item;
         if (item) {
           taken.set(item.uid, { resourceVersion: item.resourceVersion, isNudged: false });
+          lastTakenMs = clock.uptimeMs();
           return item;
         }
         await queue.ready(stop);
@@ -167,6 +173,10 @@ export function workList<T extends WorkItem>(
         else await clock.pause(tickMs, stop);
         release();
       }
+    },
+    get isBusy() {
+      const isWorking = queue.size > 0 || taken.size > 0;
+      return isWorking || clock.uptimeMs() - lastTakenMs < lullMs;
     },
     get depth() {
       return queue.size;

@@ -35,7 +35,7 @@ export function signer(config: SignerConfig, world: SignerWorld): Controller {
     clock,
     random: world.random,
     write: (pod, event) => world.writeEvent(pod, event),
-    isBusy: () => list.depth > 0,
+    isBusy: () => list.isBusy,
     onFailure: (error) => copy.failed(error),
   });
   for (const { signerName, listing } of world.requests) {

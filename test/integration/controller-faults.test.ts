@@ -251,7 +251,7 @@ describe('approver and signer under faults', { timeout: 240_000 }, () => {
   test("500, 503 and a proxy's page to every call for seconds", async (context) => {
     await weather(context, {
       rules: [
-        { fault: { kind: 'say', body: '<html>Please log in</html>' }, times: 20 },
+        { fault: { kind: 'say', body: '<html>Please log in</html>' }, times: 6 },
         { fault: { kind: 'status', status: 500 }, when: isWrite },
         { fault: { kind: 'status', status: 503 } },
       ],

@@ -62,6 +62,23 @@ describe('workList()', () => {
     equal(work.counts(), '0/0');
   });
 
+  test('is busy while something is queued, worked on, or was a moment ago', async (context) => {
+    const work = scene(context);
+    equal(work.list.isBusy, false);
+    work.put(thing('x'));
+    equal(work.list.isBusy, true);
+    const x = await taken(work);
+    await work.clock.advance(60_000);
+    equal(work.list.isBusy, true, 'a worker has it');
+    work.put(thing('y'));
+    work.list.done(x);
+    work.list.done(await taken(work));
+    await work.clock.advance(999);
+    equal(work.list.isBusy, true);
+    await work.clock.advance(1);
+    equal(work.list.isBusy, false);
+  });
+
   test('the same version told again while it waits or is worked on is not worked on twice', async (context) => {
     const work = scene(context);
     work.put(thing('x'));
