@@ -258,7 +258,10 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
       ok(names.message.includes(name), names.message);
     const requests = await kubectl('get', 'csr', '--no-headers');
     match(requests, /system:serviceaccount:mallory:default .* Denied\n/);
-    match(await kubectl('get', 'events', '-n', 'mallory'), /CertificateDenied +pod\/names/);
+    // Events wait until there is nothing more urgent.
+    await until('an Event about the denial', async () =>
+      /CertificateDenied +pod\/names/.test(await kubectl('get', 'events', '-n', 'mallory')),
+    );
 
     const uid = await lie('uid', { POD_UID: victim.metadata.uid });
     equal(uid.exitCode, 76);
