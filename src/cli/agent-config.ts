@@ -60,13 +60,33 @@ export function systemFiles(): SystemFiles {
 /** Throws CONFIG_INVALID or IDENTITY_INCOMPLETE with every problem, one per line. */
 export function readSettings(environment: NodeJS.ProcessEnv, files: SystemFiles): Settings {
   const reader = settingsReader(environment, agentSettings);
+  const settings = collect(reader, environment, files);
   const missing = podFacts
     .filter((fact) => fact.needed && reader.text(fact.name) === undefined)
     .map((fact) => `${fact.name} is not set (downward API: ${fact.fieldPath})`);
+  refuse([...reader.problems, ...missing], missing.length > 0 && reader.problems.length === 0);
+  return settings;
+}
+
+/** What is wrong with settings of an agent that is yet to be: facts about its pod are not looked for. */
+export function agentSettingProblems(
+  environment: Readonly<Record<string, string>>,
+): readonly string[] {
+  const reader = settingsReader(environment, agentSettings);
+  collect(reader, environment, { hosts: undefined, resolvConf: undefined });
+  return reader.problems;
+}
+
+/** The settings; after a problem, which the reader keeps, with the fallback. */
+function collect(
+  reader: SettingsReader,
+  environment: NodeJS.ProcessEnv,
+  files: SystemFiles,
+): Settings {
   const pod = readPod(reader, files);
   const naming = readNaming(reader, pod, files);
   const directory = reader.read('PODSEAL_DIR', absolutePath);
-  const settings: Settings = {
+  return {
     agent: readAgent(reader, pod.uid),
     pod,
     naming,
@@ -81,8 +101,6 @@ export function readSettings(environment: NodeJS.ProcessEnv, files: SystemFiles)
     logLevel: reader.oneOf('PODSEAL_LOG_LEVEL', logLevels),
     warnings: unknownSettings(environment, Object.keys(agentSettings)),
   };
-  refuse([...reader.problems, ...missing], missing.length > 0 && reader.problems.length === 0);
-  return settings;
 }
 
 /** The volume's directory alone, for `podseal inspect`. */

@@ -1,13 +1,21 @@
 import { hostname } from 'node:os';
 import { type ApproverConfig } from '../approver/world.ts';
 import { type ReplicaConfig } from '../controller/replica.ts';
+import { type AgentSettings } from '../injector/agent-container.ts';
 import { PodsealError } from '../errors.ts';
 import { parseIpRange } from '../identity/ip-range.ts';
 import { type ListenAddress } from '../runtime/web.ts';
 import { type SignerConfig } from '../signer/world.ts';
 import { logLevels, type LogLevel } from '../telemetry/log.ts';
 import { defaultLifetimeMs } from '../vetting/asked.ts';
-import { approverSettings, type SharedSettingName, signerSettings } from './controller-settings.ts';
+import {
+  approverSettings,
+  type CommonSettingName,
+  type DomainSettingName,
+  injectorSettings,
+  type SharedSettingName,
+  signerSettings,
+} from './controller-settings.ts';
 import { settingsReader, type SettingsReader } from './read-settings.ts';
 import {
   absolutePath,
@@ -41,6 +49,64 @@ export interface ApproverSetup extends Surroundings {
 export interface SignerSetup extends Surroundings {
   readonly config: SignerConfig;
   readonly caSecret: string;
+}
+
+export interface InjectorSetup extends Surroundings {
+  readonly config: ReplicaConfig & {
+    readonly workers: number;
+    /** How often pods that slipped through are looked for. */
+    readonly sweepMs: number;
+  };
+  readonly agent: Pick<AgentSettings, 'image' | 'signerName' | 'clusterDomain' | 'trustDomain'>;
+  readonly wrongAnnotations: 'refuse' | 'warn';
+  /** Undefined: as the API server's version says. */
+  readonly nativeSidecars: boolean | undefined;
+  /** Undefined: where the API server has them as v1. */
+  readonly clusterTrustBundle: boolean | undefined;
+  /** Of the webhook's own certificate. */
+  readonly certificateDirectory: string;
+  readonly webhookListen: ListenAddress;
+}
+
+/** Throws CONFIG_INVALID with every problem. */
+export function readInjectorSetup(environment: NodeJS.ProcessEnv): InjectorSetup {
+  const reader = settingsReader(environment, injectorSettings);
+  const surroundings = readSurroundings(reader, environment, Object.keys(injectorSettings));
+  const image = reader.text('PODSEAL_AGENT_IMAGE');
+  if (image === undefined)
+    reader.problems.push(
+      'PODSEAL_AGENT_IMAGE is not set: the image of the agents, usually that of this very pod',
+    );
+  const webhookListen = reader.read('PODSEAL_WEBHOOK_LISTEN', (text) => {
+    const address = listenAddress(text);
+    if (!address) throw new Error('leaves the injector without work');
+    return address;
+  });
+  const setup: InjectorSetup = {
+    ...surroundings,
+    config: {
+      ...readReplica(reader, environment),
+      sweepMs: reader.read('PODSEAL_SWEEP', durationFrom('1s')),
+    },
+    agent: {
+      image: image ?? '',
+      signerName: reader.read('PODSEAL_SIGNER_NAME', signerName),
+      ...readDomains(reader),
+    },
+    wrongAnnotations: reader.oneOf('PODSEAL_WRONG_ANNOTATIONS', ['refuse', 'warn']),
+    nativeSidecars: reader.read('PODSEAL_NATIVE_SIDECARS', autoOrFlag),
+    clusterTrustBundle: reader.read('PODSEAL_CLUSTER_TRUST_BUNDLE', autoOrFlag),
+    certificateDirectory: reader.read('PODSEAL_DIR', absolutePath),
+    webhookListen,
+  };
+  refuse(reader.problems);
+  return setup;
+}
+
+function autoOrFlag(text: string): boolean | undefined {
+  if (text === 'auto') return undefined;
+  if (text !== 'true' && text !== 'false') throw new Error('is none of auto, true, false');
+  return text === 'true';
 }
 
 /** Throws CONFIG_INVALID with every problem. */
@@ -88,7 +154,7 @@ export function readSignerSetup(environment: NodeJS.ProcessEnv): SignerSetup {
 }
 
 function readSurroundings(
-  reader: SettingsReader<SharedSettingName | 'PODSEAL_LISTEN'>,
+  reader: SettingsReader<CommonSettingName | 'PODSEAL_LISTEN'>,
   environment: NodeJS.ProcessEnv,
   known: readonly string[],
 ): Surroundings {
@@ -117,6 +183,19 @@ function readShared(
   reader: SettingsReader<SharedSettingName>,
   environment: NodeJS.ProcessEnv,
 ): Shared {
+  return {
+    naming: {
+      signerNames: reader.read('PODSEAL_SIGNER_NAMES', signerNames),
+      ...readDomains(reader),
+    },
+    replica: readReplica(reader, environment),
+    maximumLifetimeMs: reader.read('PODSEAL_MAX_LIFETIME', durationFrom('30s')),
+  };
+}
+
+function readDomains(
+  reader: SettingsReader<DomainSettingName>,
+): Pick<ApproverConfig, 'clusterDomain' | 'trustDomain'> {
   const clusterDomain = reader.read('PODSEAL_CLUSTER_DOMAIN', (text) => {
     const domain = text.toLowerCase();
     const problem = clusterDomainProblem(domain);
@@ -127,25 +206,24 @@ function readShared(
   const problem = trustDomainProblem(trustDomain);
   if (problem !== undefined)
     reader.problems.push(`PODSEAL_TRUST_DOMAIN: ${JSON.stringify(trustDomain)} ${problem}`);
+  return { clusterDomain, trustDomain };
+}
+
+function readReplica(
+  reader: SettingsReader<CommonSettingName>,
+  environment: NodeJS.ProcessEnv,
+): Shared['replica'] {
   // No two processes may share it; a restarted container may take up the lease of its pod.
   const holder = environment['POD_NAME'] ?? `${hostname()}-${process.pid}`;
   return {
-    naming: {
-      signerNames: reader.read('PODSEAL_SIGNER_NAMES', signerNames),
-      clusterDomain,
-      trustDomain,
+    workers: reader.read('PODSEAL_WORKERS', wholeNumber(1, 500)),
+    follow: {
+      idleMs: reader.read('PODSEAL_WATCH_IDLE', durationFrom('1s')),
+      relistMs: reader.read('PODSEAL_RELIST', durationFrom('1s')),
     },
-    replica: {
-      workers: reader.read('PODSEAL_WORKERS', wholeNumber(1, 500)),
-      follow: {
-        idleMs: reader.read('PODSEAL_WATCH_IDLE', durationFrom('1s')),
-        relistMs: reader.read('PODSEAL_RELIST', durationFrom('1s')),
-      },
-      lease: reader.read('PODSEAL_LEASE', (text) =>
-        text === 'off' ? undefined : { holder, durationMs: durationFrom('2s')(text) },
-      ),
-    },
-    maximumLifetimeMs: reader.read('PODSEAL_MAX_LIFETIME', durationFrom('30s')),
+    lease: reader.read('PODSEAL_LEASE', (text) =>
+      text === 'off' ? undefined : { holder, durationMs: durationFrom('2s')(text) },
+    ),
   };
 }
 

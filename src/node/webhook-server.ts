@@ -1,0 +1,152 @@
+import { readFileSync, realpathSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { type IncomingMessage, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { PodsealError } from '../errors.ts';
+import { type Answer, type ListenAddress } from '../runtime/web.ts';
+import { watchFiles } from './watch-files.ts';
+
+export interface WebhookServer {
+  /** Where a certificate is, as the agent publishes it: tls.crt, tls.key. */
+  readonly certificateDirectory: string;
+  readonly listen: ListenAddress;
+  /** Answers the JSON text of a POST to `path`. */
+  readonly path: string;
+  answer(body: string): Promise<Answer>;
+  /** A new certificate is served from now on. */
+  onCertificate(): void;
+  /** What is on the volume cannot be used; what was served before goes on. */
+  onUnusable(why: string): void;
+}
+
+/** An AdmissionReview holds one object, which etcd would refuse above 1.5 MiB. */
+const maximumBodyBytes = 4 * 1024 * 1024;
+/** The files are read this often even when no watcher says anything. */
+const readAgainMs = 30_000;
+/**
+ * The API server's client keeps idle connections for 90 s and does not repeat a POST on one that we
+ * close at that moment: so it is the one to close.
+ */
+const keepAliveMs = 120_000;
+/** Endpoints are told a second or two after a pod begins to end; until then calls still come. */
+const drainMs = 5_000;
+
+/**
+ * Serves HTTPS until `stop`, with the certificate that is on the volume now: a new one is taken up for
+ * new connections without a restart. Resolves with the port, and a promise of the end: calls under way
+ * are answered first. Throws LISTEN_FAILED, also when there is no certificate.
+ */
+export async function serveWebhook(
+  webhook: WebhookServer,
+  stop: AbortSignal,
+): Promise<{ readonly port: number; readonly ended: Promise<void> }> {
+  let served = readPair(webhook.certificateDirectory);
+  const server = createServer(
+    { ...served, minVersion: 'TLSv1.2', requestTimeout: 30_000, headersTimeout: 10_000 },
+    (request, reply) => {
+      void respond(request, reply, webhook);
+    },
+  );
+  server.keepAliveTimeout = keepAliveMs;
+  const look = (): void => {
+    try {
+      const now = readPair(webhook.certificateDirectory);
+      if (now.cert === served.cert && now.key === served.key) return;
+      server.setSecureContext({ ...now, minVersion: 'TLSv1.2' });
+      served = now;
+      webhook.onCertificate();
+    } catch (error) {
+      webhook.onUnusable(error instanceof Error ? error.message : String(error));
+    }
+  };
+  watchFiles([join(webhook.certificateDirectory, 'tls.crt')], look, stop, webhook.onUnusable);
+  const timer = setInterval(look, readAgainMs);
+  const ended = new Promise<void>((resolve) => {
+    const drain = (): void => {
+      clearInterval(timer);
+      setTimeout(() => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      }, drainMs);
+    };
+    if (stop.aborted) drain();
+    else stop.addEventListener('abort', drain, { once: true });
+  });
+  const { host, port } = webhook.listen;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        new PodsealError(
+          'LISTEN_FAILED',
+          `Cannot listen on "${host ?? ''}:${port}": ${cause.code ?? cause.message}`,
+          {
+            hint: 'Choose another address with PODSEAL_WEBHOOK_LISTEN, for example ":9443".',
+            cause,
+          },
+        ),
+      ),
+    );
+    server.listen(port, host, resolve);
+  });
+  const address = server.address();
+  return { port: typeof address === 'object' && address ? address.port : port, ended };
+}
+
+/** Both files of one set, whatever is published meanwhile. */
+function readPair(directory: string): { readonly cert: string; readonly key: string } {
+  try {
+    const set = realpathSync(join(directory, '..data'));
+    return {
+      cert: readFileSync(join(set, 'tls.crt'), 'utf8'),
+      key: readFileSync(join(set, 'tls.key'), 'utf8'),
+    };
+  } catch (cause) {
+    throw new PodsealError(
+      'LISTEN_FAILED',
+      `Cannot serve without the certificate in ${JSON.stringify(directory)}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        hint: "The agent of the injector's own pod puts it there before the injector starts; PODSEAL_DIR says where.",
+        cause,
+      },
+    );
+  }
+}
+
+async function respond(
+  request: IncomingMessage,
+  reply: ServerResponse,
+  { path, answer }: WebhookServer,
+): Promise<void> {
+  const text = (status: number, body: string): void => {
+    reply.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${body}\n`);
+  };
+  try {
+    if ((request.url ?? '').replace(/\?.*$/, '') !== path)
+      return text(404, `there is ${path} alone`);
+    if (request.method !== 'POST') return text(405, 'only POST');
+    const body = await bodyOf(request);
+    if (body === undefined) {
+      reply.setHeader('connection', 'close');
+      return text(413, `a review has at most ${maximumBodyBytes} bytes`);
+    }
+    const { status, contentType, body: content } = await answer(body);
+    reply.writeHead(status, { 'content-type': contentType }).end(content);
+  } catch (error) {
+    // The caller is gone, as after its time limit.
+    if (reply.headersSent || request.destroyed) reply.destroy();
+    else text(500, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Undefined: too large. */
+async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    const buffer = chunk as Buffer;
+    bytes += buffer.length;
+    if (bytes > maximumBodyBytes) return undefined;
+    chunks.push(buffer);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
