@@ -6,6 +6,9 @@ import { bundleOf, nextBundle, type TrustBundle, type TrustReading } from '../tr
 import { readCurrent, type CurrentReading } from '../volume/current.ts';
 import { type AgentSources, type AgentWorld, type NamesReading } from './world.ts';
 
+/** `watch` looks at the files this often even when no watcher says anything (subPath mounts, no inotify left). */
+export const lookAgainMs = 60_000;
+
 /** Everything a decision needs, seen at one moment. */
 export interface Look {
   readonly current: CurrentReading;

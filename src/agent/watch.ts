@@ -4,24 +4,23 @@ import { retryAt } from '../renewal/retry-at.ts';
 import { earlier, later } from '../runtime/clock.ts';
 import { doorbell, type Doorbell } from '../runtime/doorbell.ts';
 import { announceIssued } from './init.ts';
-import { look, namesToAskFor, refuseHopeless, type Look } from './look.ts';
+import { look, lookAgainMs, namesToAskFor, refuseHopeless, type Look } from './look.ts';
 import { obtain } from './obtain.ts';
 import { planIssuance, type Plan, type Reason, type Since } from './plan.ts';
 import { refreshTrust } from './refresh-trust.ts';
 import { reportMetrics } from './report-metrics.ts';
 import { statusOf, type Status } from './status.ts';
+import { type AgentState, type Failure } from './status-report.ts';
 import { type AgentConfig, type AgentWorld } from './world.ts';
 
-/** Files are looked at this often even when no watcher says anything (subPath mounts, no inotify left). */
-const lookAgainMs = 60_000;
 /** After expiry, one last quick attempt before the container restarts and starts clean. */
 const lastAttemptMs = 10_000;
 
 export interface Watch {
   /** To be called when a file of the sources changed; publishes changed trust at once. */
   readonly sourcesChanged: () => void;
-  /** For the probes. */
-  status(): Status;
+  /** For probes and `/status`. */
+  state(): AgentState;
   /** Runs until `stop` (then it returns) or until it must not go on (then it throws). */
   run(stop: AbortSignal): Promise<void>;
 }
@@ -33,6 +32,8 @@ interface Memory {
   /** No attempt before; other names than those that failed need not wait for it. */
   notBefore: Date;
   failedFor: SubjectNames | undefined;
+  /** For people: the newest failure since the last certificate. */
+  failure: Failure | undefined;
   /** The certificate that this process saw valid and that must not expire unnoticed. */
   validUntil: Date | undefined;
   /** The attempt under way. */
@@ -47,6 +48,7 @@ export function watchCertificate(config: AgentConfig, world: AgentWorld): Watch 
     failures: 0,
     notBefore: new Date(0),
     failedFor: undefined,
+    failure: undefined,
     validUntil: undefined,
     attempt: undefined,
   };
@@ -56,9 +58,11 @@ export function watchCertificate(config: AgentConfig, world: AgentWorld): Watch 
       abandonOutdated(seen, memory);
       bell.ring();
     },
-    status() {
+    state() {
       const seen = look(world);
-      return statusOf(seen.current, namesToAskFor(seen), seen.trust.bundle, world.clock.now());
+      const now = world.clock.now();
+      const status = statusOf(seen.current, namesToAskFor(seen), seen.trust.bundle, now);
+      return { seen, status, pending: world.volume.readPending(), failure: memory.failure, now };
     },
     async run(stop) {
       refuseHopeless(look(world), world.sources);
@@ -136,6 +140,7 @@ async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): P
     memory.failures = 0;
     memory.notBefore = new Date(0);
     memory.failedFor = undefined;
+    memory.failure = undefined;
     memory.since = { namesMissing: undefined, untrusted: undefined };
     const seconds = (world.clock.now().getTime() - startedAt.getTime()) / 1000;
     world.metrics.add('podseal_issuance_duration_seconds_sum', seconds);
@@ -170,6 +175,7 @@ function failed({ world, memory }: Round, names: SubjectNames, error: PodsealErr
     expiresAt: validUntil,
     fraction,
   });
+  memory.failure = { error, at: now, again: memory.notBefore };
   world.log('warn', 'issuance.failed', error.message, {
     code: error.code,
     hint: error.hint,

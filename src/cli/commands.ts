@@ -1,12 +1,14 @@
 import { runInit } from '../agent/init.ts';
 import { namesTable } from '../agent/names-table.ts';
-import { watchCertificate, type Watch } from '../agent/watch.ts';
+import { watchCertificate } from '../agent/watch.ts';
 import { type AgentWorld } from '../agent/world.ts';
 import { asPodsealError, errorCodes, PodsealError } from '../errors.ts';
 import { diskVolume } from '../node/disk-volume.ts';
 import { nearest } from '../runtime/nearest.ts';
 import { type Answer, type ListenAddress } from '../runtime/web.ts';
+import { type Log } from '../telemetry/log.ts';
 import { readDirectory, readSettings, systemFiles } from './agent-config.ts';
+import { agentPages } from './agent-pages.ts';
 import { agentSources, composeAgent, watchedFiles } from './compose.ts';
 import { errorText, writeError, writeTerminationMessage } from './report.ts';
 
@@ -148,7 +150,10 @@ async function watch(call: Call): Promise<number> {
   warn(settings.warnings, world);
   world.metrics.set('podseal_build_info', 1, { version: call.version });
   const agent = watchCertificate(settings.agent, world);
-  if (settings.listen) await serve(settings.listen, agent, world, call.stop);
+  const { pod, agent: config, listen } = settings;
+  const respondent = { pod, signerName: config.signerName, version: call.version };
+  const pages = agentPages(respondent, agent, world.metrics);
+  if (listen) await serve(listen, pages, world.log, call.stop);
   // Loaded here, so that init does not pay for it.
   const { watchFiles } = await import('../node/watch-files.ts');
   watchFiles(watchedFiles(settings), agent.sourcesChanged, call.stop, (why) =>
@@ -175,39 +180,14 @@ function warn(warnings: readonly string[], world: AgentWorld): void {
 
 async function serve(
   listen: ListenAddress,
-  agent: Watch,
-  world: AgentWorld & { readonly metrics: { text(): string } },
+  pages: (path: string) => Answer,
+  log: Log,
   stop: AbortSignal,
 ): Promise<void> {
-  const text = (status: number, body: string): Answer => ({
-    status,
-    contentType: 'text/plain; charset=utf-8',
-    body,
-  });
   // Loaded here, like the watcher, so that init does not pay for it.
   const { serveHttp } = await import('../node/web-server.ts');
-  const port = await serveHttp(
-    listen,
-    (path) => {
-      if (path === '/healthz') return text(200, 'ok\n');
-      if (path === '/readyz') {
-        const { ready, reasons } = agent.status();
-        return text(ready ? 200 : 503, `${[ready ? 'ok' : 'not ready', ...reasons].join('\n')}\n`);
-      }
-      if (path === '/metrics') {
-        const { ready } = agent.status();
-        world.metrics.set('podseal_ready', ready ? 1 : 0);
-        return {
-          status: 200,
-          contentType: 'text/plain; version=0.0.4; charset=utf-8',
-          body: world.metrics.text(),
-        };
-      }
-      return text(404, 'there are /healthz, /readyz and /metrics\n');
-    },
-    stop,
-  );
-  world.log('info', 'probes.listening', 'Serving /healthz, /readyz and /metrics', { port });
+  const port = await serveHttp(listen, pages, stop);
+  log('info', 'probes.listening', 'Serving /healthz, /readyz, /metrics and /status', { port });
 }
 
 function names(call: Call, options: Options): number {

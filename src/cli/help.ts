@@ -35,7 +35,7 @@ export const settingsHelpTexts: Readonly<Record<SettingName, string>> = {
   PODSEAL_TIMEOUT:
     'Longest wait of one attempt; the next one resumes the same request. Hours where people approve.',
   PODSEAL_SERVICE_ACCOUNT_DIR: 'Directory with token and ca.crt for the API server.',
-  PODSEAL_LISTEN: 'Address of /healthz, /readyz and /metrics of podseal watch, or off.',
+  PODSEAL_LISTEN: 'Address of /healthz, /readyz, /metrics and /status of podseal watch, or off.',
   PODSEAL_LOG_LEVEL: 'debug, info, warn or error.',
 };
 
@@ -105,7 +105,8 @@ are on the volume. Resumes the request of an earlier run. Settings: podseal help
 `,
   watch: `Usage: podseal watch
 
-Keeps the certificate fresh until SIGTERM. Serves /healthz, /readyz and /metrics on PODSEAL_LISTEN.
+Keeps the certificate fresh until SIGTERM. Serves /healthz, /readyz, /metrics and /status on
+PODSEAL_LISTEN.
 Exits non-zero after the certificate expired and could not be renewed. Settings: podseal help settings
 `,
   names: `Usage: podseal names [-o json]

@@ -2,6 +2,7 @@ import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test, type TestContext } from 'node:test';
+import { type StatusReport } from '../../src/agent/status-report.ts';
 import {
   certificatesFromPem,
   subjectNamesIn,
@@ -47,6 +48,10 @@ async function probe(watch: Program, path: string): Promise<{ status: number; te
   return { status: answer.status, text: await answer.text() };
 }
 
+async function report(watch: Program): Promise<StatusReport> {
+  return JSON.parse((await probe(watch, '/status')).text) as StatusReport;
+}
+
 async function proxyFor(context: TestContext): Promise<FaultProxy> {
   const proxy = await startFaultProxy({
     serverUrl: plane.serverUrl,
@@ -71,9 +76,17 @@ describe('podseal watch', { timeout: 180_000, concurrency: 4 }, () => {
     equal(before.status, 503);
     match(before.text, /no usable certificate/);
     equal((await probe(watch, '/healthz')).status, 200);
+    const waiting = await report(watch);
+    const { namespace, name, uid } = scene.pod;
+    deepEqual(waiting.pod, { namespace, name, uid });
+    equal(waiting.pending?.request, request.metadata.name);
+    equal(waiting.certificate, null);
     await scene.administrator.approveAndSign(request, scene.ca);
     await watch.logged('certificate.published');
     equal((await probe(watch, '/readyz')).status, 200);
+    const served = await report(watch);
+    equal(served.certificate?.fingerprint, leafOf(scene).fingerprint);
+    deepEqual([served.ready, served.pending, served.lastError], [true, null, null]);
     const metrics = await probe(watch, '/metrics');
     match(metrics.text, /podseal_issuances_total\{reason="first"\} 1/);
     match(metrics.text, /podseal_api_requests_total\{method="POST",status="201"\} 1/);
@@ -149,6 +162,7 @@ describe('podseal watch', { timeout: 180_000, concurrency: 4 }, () => {
     const refused = await scene.administrator.pending();
     await scene.administrator.decide(refused.metadata.name, 'Denied', 'no such Service');
     equal((await watch.logged('issuance.failed')).code, 'SIGNING_REQUEST_DENIED');
+    equal((await report(watch)).lastError?.code, 'SIGNING_REQUEST_DENIED');
     scene.setServices([{ ...webService, name: 'shop' }]);
     const request = await scene.administrator.pending();
     await scene.administrator.approveAndSign(request, scene.ca);
@@ -156,6 +170,7 @@ describe('podseal watch', { timeout: 180_000, concurrency: 4 }, () => {
     const { dnsNames } = subjectNamesIn(leafOf(scene));
     ok(dnsNames.includes(`shop.${scene.pod.namespace}.svc`));
     ok(!dnsNames.includes(`web.${scene.pod.namespace}.svc`));
+    equal((await report(watch)).lastError, null);
   });
 
   test('a new name while a request waits for a person leads to a new request', async (context) => {

@@ -242,7 +242,7 @@ describe('watchCertificate() as time passes', () => {
     agent.sourcesChanged();
     await clock.advance(5 * 60_000 + 1_000);
     equal(created.length, 2);
-    deepEqual(agent.status().reasons, []);
+    deepEqual(agent.state().status.reasons, []);
     await clock.advance(hour);
     equal(created.length, 2);
   });
@@ -251,7 +251,7 @@ describe('watchCertificate() as time passes', () => {
     const { clock, state, created, agent } = await scene(context, day);
     state.isDenying = true;
     await clock.advance(20 * hour);
-    ok(agent.status().ready);
+    ok(agent.state().status.ready);
     const attempts = created.length - 1;
     ok(attempts >= 3 && attempts < 100, `${attempts} attempts in at least four hours`);
     equal(new Set(created.map((request) => request.name)).size, created.length);
