@@ -1,16 +1,20 @@
 import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { apiClient, type ApiClient } from '../cluster/api-client.ts';
-import { findBinaries } from '../cluster/binaries.ts';
-import { importImage, requireNode, startNode, stopNode } from '../cluster/node.ts';
-import { packPodsealImage, podsealImage } from '../cluster/podseal-image.ts';
-import { isAlive, type Started } from '../cluster/processes.ts';
+import { stopNode } from '../cluster/node.ts';
+import { podsealImage } from '../cluster/podseal-image.ts';
+import { isAlive } from '../cluster/processes.ts';
+import {
+  nodeObstacle,
+  nodeScene,
+  podsealNamespace as system,
+  type EndedContainer,
+  type NodeScene,
+} from '../support/node-scene.ts';
 import { until } from '../support/until.ts';
 
 /**
@@ -20,103 +24,32 @@ import { until } from '../support/until.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
-
-/** Why a node cannot be started here, if so: printed as the reason of the skipped tests. */
-const obstacle = await requireNode().then(
-  () => undefined,
-  (error: unknown) => String(error),
-);
-
-const system = 'podseal-system';
 const controllers = ['podseal-approver', 'podseal-signer'] as const;
 
-interface PodList {
-  readonly items: readonly {
-    readonly metadata: { readonly name: string; readonly uid: string };
-  }[];
-}
-
-interface PodStatus {
-  readonly status: {
-    readonly phase: string;
-    readonly containerStatuses?: readonly {
-      readonly state: { readonly terminated?: { readonly exitCode: number; message?: string } };
-    }[];
-  };
-}
-
-describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }, () => {
-  const directory = join(mkdtempSync(join(tmpdir(), 'podseal-e2e-')), 'node');
-  let api: ApiClient;
-  let kubectl: (...args: readonly string[]) => Promise<string>;
-  let processes: Readonly<Record<string, Started>> = {};
+describe('deploy/ on a real node', { skip: nodeObstacle, timeout: 600_000 }, () => {
+  let node: NodeScene;
 
   before(
     async () => {
-      const config = await startNode(directory, () => undefined);
-      const state = readFileSync(join(directory, 'state.json'), 'utf8');
-      ({ processes } = JSON.parse(state) as { processes: typeof processes });
-      api = apiClient(config);
-      const [program, ...first] = (await findBinaries(() => undefined))('kubectl');
-      const options = { cwd: root, env: { ...process.env, KUBECONFIG: config } };
-      kubectl = async (...args) => (await run(program, [...first, ...args], options)).stdout;
-      await importImage(directory, await packPodsealImage(directory));
+      node = await nodeScene();
     },
     { timeout: 240_000 },
   );
 
-  after(async () => {
-    if (existsSync(join(directory, 'state.json'))) await stopNode(directory);
-    rmSync(join(directory, '..'), { recursive: true });
-  });
-
-  const podsOf = async (namespace: string, selector: string): Promise<PodList['items']> => {
-    const path = `/api/v1/namespaces/${namespace}/pods?labelSelector=${selector}`;
-    return ((await api.must('GET', path)) as PodList).items;
-  };
-
-  const rolledOut = (namespace: string, deployment: string): Promise<string> =>
-    kubectl('rollout', 'status', `deployment/${deployment}`, `-n=${namespace}`, '--timeout=120s');
+  after(() => (node as NodeScene | undefined)?.end());
 
   /** A namespace with the signer's bundle in it, as `podseal-trust`. */
   const giveBundle = async (namespace: string): Promise<void> => {
     const key = ['-o', 'jsonpath={.data.ca\\.crt}'];
-    const file = join(directory, 'ca.crt');
-    writeFileSync(file, await kubectl('get', 'configmap', 'podseal-trust', '-n', system, ...key));
-    await kubectl('create', 'configmap', 'podseal-trust', '-n', namespace, `--from-file=${file}`);
-  };
-
-  /** Runs the container to its end in a pod of its own; `outcome` is its exit code and all that it said. */
-  const runPod = async (
-    { namespace, name }: { readonly namespace: string; readonly name: string },
-    container: Readonly<Record<string, unknown>>,
-    volumes: readonly unknown[] = [],
-  ): Promise<{ readonly exitCode: number; readonly log: string; readonly message: string }> => {
-    const pods = `/api/v1/namespaces/${namespace}/pods`;
-    await api.must('POST', pods, {
-      metadata: { name },
-      spec: {
-        restartPolicy: 'Never',
-        securityContext: { runAsUser: 65532, fsGroup: 65532 },
-        containers: [{ name, image: podsealImage, ...container }],
-        volumes,
-      },
-    });
-    const ended = await until(
-      `pod ${name} to end`,
-      async () => {
-        const { status } = (await api.must('GET', `${pods}/${name}`)) as PodStatus;
-        return status.containerStatuses?.[0]?.state.terminated;
-      },
-      120,
-    );
-    const log = String(await api.must('GET', `${pods}/${name}/log`));
-    return { exitCode: ended.exitCode, log, message: ended.message ?? '' };
+    const file = join(node.directory, 'ca.crt');
+    const bundle = ['configmap', 'podseal-trust', '-n'];
+    writeFileSync(file, await node.kubectl('get', ...bundle, system, ...key));
+    await node.kubectl('create', ...bundle, namespace, `--from-file=${file}`);
   };
 
   /** What a client with the bundle alone gets to read at this URL. */
-  const fetchInPod = (name: string, url: string): ReturnType<typeof runPod> =>
-    runPod(
+  const fetchInPod = (name: string, url: string): Promise<EndedContainer> =>
+    node.runPod(
       { namespace: 'client', name },
       {
         command: ['node', '-e', clientProgram, url],
@@ -127,10 +60,10 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
 
   test('kubectl apply -k deploy/ starts two replicas of each, in little memory', async (context) => {
     const startedAt = Date.now();
-    await kubectl('apply', '-k', 'deploy/');
-    for (const name of controllers) await rolledOut(system, name);
+    await node.kubectl('apply', '-k', 'deploy/');
+    for (const name of controllers) await node.rolledOut(system, name);
     say(context, 'from apply to both ready', `${(Date.now() - startedAt) / 1000} s`);
-    equal((await podsOf(system, 'app.kubernetes.io/name=podseal')).length, 4);
+    equal((await node.podsOf(system, 'app.kubernetes.io/name=podseal')).length, 4);
     const used = await until('the kubelet to know memory', () => workingSets(), 60);
     for (const [pod, bytes] of used) {
       say(context, pod, `${(bytes / 2 ** 20).toFixed(1)} MiB`);
@@ -142,7 +75,7 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
   /** Memory of each of our pods, once the kubelet has measured all. */
   async function workingSets(): Promise<readonly (readonly [string, number])[] | undefined> {
     await sleep(1_000);
-    const { pods } = (await api.must('GET', '/api/v1/nodes/node-1/proxy/stats/summary')) as {
+    const { pods } = (await node.api.must('GET', '/api/v1/nodes/node-1/proxy/stats/summary')) as {
       pods: readonly {
         podRef: { name: string; namespace: string };
         containers?: readonly { memory?: { workingSetBytes?: number } }[];
@@ -157,7 +90,7 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
   }
 
   test('a pod with rights that it does not need is not admitted beside them', async () => {
-    const { status, body } = await api.request(
+    const { status, body } = await node.api.request(
       'POST',
       `/api/v1/namespaces/${system}/pods?dryRun=All`,
       {
@@ -173,28 +106,29 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
 
   test('a pod with the sidecar serves TLS to whoever has the bundle alone', async (context) => {
     // The image of the example is not on this node, but another with Node is.
-    const example = join(directory, 'web.yaml');
+    const example = join(node.directory, 'web.yaml');
     const text = readFileSync(join(root, 'examples/sidecar/web.yaml'), 'utf8');
     writeFileSync(example, text.replace('node:24-alpine', podsealImage));
     const startedAt = Date.now();
-    await kubectl('apply', '-f', example);
+    await node.kubectl('apply', '-f', example);
     await giveBundle('shop');
-    await rolledOut('shop', 'web');
+    await node.rolledOut('shop', 'web');
     say(context, 'from apply to a pod that serves TLS', `${(Date.now() - startedAt) / 1000} s`);
-    await kubectl('create', 'namespace', 'client');
+    await node.kubectl('create', 'namespace', 'client');
     await giveBundle('client');
     const byName = await fetchInPod('by-name', 'https://web.shop.svc/');
     equal(byName.log, 'hello from web\n');
     equal(byName.exitCode, 0);
-    const [pod] = await podsOf('shop', 'app=web');
+    const [pod] = await node.podsOf('shop', 'app=web');
     ok(pod);
     await until('an Event about the certificate', async () => {
       const ofPod = `--field-selector=involvedObject.uid=${pod.metadata.uid}`;
-      return (await kubectl('get', 'events', '-n', 'shop', ofPod)).includes('CertificateIssued');
+      const events = await node.kubectl('get', 'events', '-n', 'shop', ofPod);
+      return events.includes('CertificateIssued');
     });
     // Seen at the end: the kubelet takes a minute to hand it on.
     const services = { 'services.json': await serviceLines('shop', 'web') };
-    await kubectl(
+    await node.kubectl(
       ...['patch', 'configmap', 'podseal-services', '-n', 'shop', '--type=merge'],
       ...['-p', JSON.stringify({ data: services })],
     );
@@ -202,7 +136,7 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
 
   /** As the injector will publish it: with the cluster IPs. */
   async function serviceLines(namespace: string, name: string): Promise<string> {
-    const { spec } = (await api.must(
+    const { spec } = (await node.api.must(
       'GET',
       `/api/v1/namespaces/${namespace}/services/${name}`,
     )) as {
@@ -213,13 +147,13 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
   }
 
   test('a pod that lies about itself gets nothing, and is told why', async () => {
-    await kubectl('create', 'namespace', 'mallory');
+    await node.kubectl('create', 'namespace', 'mallory');
     await giveBundle('mallory');
-    await kubectl(
+    await node.kubectl(
       ...['create', 'clusterrolebinding', 'podseal-workload-mallory'],
       ...['--clusterrole=podseal-workload', '--serviceaccount=mallory:default'],
     );
-    const [victim] = await podsOf('shop', 'app=web');
+    const [victim] = await node.podsOf('shop', 'app=web');
     ok(victim);
     /** The agent in a pod of mallory, with what it should know of itself replaced. */
     const lie = (name: string, lies: Readonly<Record<string, string>>) => {
@@ -230,7 +164,7 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
         POD_IPS: 'status.podIPs',
         SERVICE_ACCOUNT: 'spec.serviceAccountName',
       };
-      return runPod(
+      return node.runPod(
         { namespace: 'mallory', name },
         {
           args: ['init'],
@@ -256,11 +190,11 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
     equal(names.exitCode, 77);
     for (const name of ['web.shop.svc', 'spiffe://cluster.local/ns/shop/sa/web'])
       ok(names.message.includes(name), names.message);
-    const requests = await kubectl('get', 'csr', '--no-headers');
+    const requests = await node.kubectl('get', 'csr', '--no-headers');
     match(requests, /system:serviceaccount:mallory:default .* Denied\n/);
     // Events wait until there is nothing more urgent.
     await until('an Event about the denial', async () =>
-      /CertificateDenied +pod\/names/.test(await kubectl('get', 'events', '-n', 'mallory')),
+      /CertificateDenied +pod\/names/.test(await node.kubectl('get', 'events', '-n', 'mallory')),
     );
 
     const uid = await lie('uid', { POD_UID: victim.metadata.uid });
@@ -271,39 +205,33 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
   test('when the working replicas are killed, the next pod still gets its certificate', async (context) => {
     const holders = await Promise.all(controllers.map(holder));
     const startedAt = Date.now();
-    await kubectl('delete', 'pod', '-n', system, '--force', '--grace-period=0', ...holders);
-    await kubectl('scale', 'deployment/web', '-n=shop', '--replicas=2');
-    await rolledOut('shop', 'web');
+    await node.kubectl('delete', 'pod', '-n', system, '--force', '--grace-period=0', ...holders);
+    await node.kubectl('scale', 'deployment/web', '-n=shop', '--replicas=2');
+    await node.rolledOut('shop', 'web');
     say(context, 'from their end to a pod that serves TLS', `${(Date.now() - startedAt) / 1000} s`);
     for (const [i, name] of controllers.entries()) {
       notEqual(await holder(name), holders[i]);
-      await rolledOut(system, name);
+      await node.rolledOut(system, name);
     }
   });
 
   /** The pod that holds the lease. */
   async function holder(controller: string): Promise<string> {
     const field = ['-o', 'jsonpath={.spec.holderIdentity}'];
-    return (await kubectl('get', 'lease', controller, '-n', system, ...field)).split('_')[0] ?? '';
+    const identity = await node.kubectl('get', 'lease', controller, '-n', system, ...field);
+    return identity.split('_')[0] ?? '';
   }
 
   test('a name that turns up later is in the certificate within two minutes', async () => {
-    const clusterIp = await kubectl(
-      'get',
-      'service',
-      'web',
-      '-n',
-      'shop',
-      '-o',
-      'jsonpath={.spec.clusterIP}',
-    );
-    const pods = await podsOf('shop', 'app=web');
+    const field = ['-o', 'jsonpath={.spec.clusterIP}'];
+    const clusterIp = await node.kubectl('get', 'service', 'web', '-n', 'shop', ...field);
+    const pods = await node.podsOf('shop', 'app=web');
     await until(
       'the cluster IP in every certificate',
       async () => {
         await sleep(1_000);
         const logs = await Promise.all(
-          pods.map(({ metadata }) => kubectl('logs', metadata.name, '-n=shop', '-c=podseal')),
+          pods.map(({ metadata }) => node.kubectl('logs', metadata.name, '-n=shop', '-c=podseal')),
         );
         return logs.every((log) =>
           log
@@ -319,8 +247,8 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
 
   test('no secret is in any log', async () => {
     const logs = await Promise.all([
-      kubectl('logs', '-n', system, '-l', 'app.kubernetes.io/name=podseal', '--tail=-1'),
-      kubectl('logs', '-n', 'shop', '-l', 'app=web', '--all-containers', '--tail=-1'),
+      node.kubectl('logs', '-n', system, '-l', 'app.kubernetes.io/name=podseal', '--tail=-1'),
+      node.kubectl('logs', '-n', 'shop', '-l', 'app=web', '--all-containers', '--tail=-1'),
     ]);
     match(logs.join(''), /"certificate\.issued"/);
     match(logs.join(''), /"certificate\.published"/);
@@ -331,24 +259,24 @@ describe('deploy/ on a real node', { skip: obstacle ?? false, timeout: 600_000 }
   test('uninstalled, the CA stays or goes as told, and pods that have certificates keep them', async () => {
     const uninstall = ['delete', '-k', 'deploy/', '--timeout=120s'];
     const left = ['get', '-k', 'deploy/', '--ignore-not-found', '-o', 'name'];
-    await kubectl(...uninstall, '--selector', '!podseal.dev/keep');
-    equal(await kubectl(...left), `namespace/${system}\n`);
-    match(await kubectl('get', 'secret', '-n', system, '-o', 'name'), /^secret\/podseal-ca$/m);
-    await kubectl(...uninstall, '--ignore-not-found');
-    await kubectl('delete', 'clustertrustbundle', 'podseal.dev:serving:bundle');
-    equal(await kubectl(...left), '');
-    const pods = await kubectl('get', 'pods', '-n', 'shop', '--no-headers');
+    await node.kubectl(...uninstall, '--selector', '!podseal.dev/keep');
+    equal(await node.kubectl(...left), `namespace/${system}\n`);
+    match(await node.kubectl('get', 'secret', '-n', system, '-o', 'name'), /^secret\/podseal-ca$/m);
+    await node.kubectl(...uninstall, '--ignore-not-found');
+    await node.kubectl('delete', 'clustertrustbundle', 'podseal.dev:serving:bundle');
+    equal(await node.kubectl(...left), '');
+    const pods = await node.kubectl('get', 'pods', '-n', 'shop', '--no-headers');
     match(pods, /^(web-\S+ +2\/2 +Running.*\n){2}$/);
   });
 
   test('the node leaves nothing behind', async () => {
-    api.close();
-    await stopNode(directory);
-    deepEqual(Object.values(processes).filter(isAlive), []);
-    ok(!existsSync(directory));
+    node.api.close();
+    await stopNode(node.directory);
+    deepEqual(Object.values(node.processes).filter(isAlive), []);
+    ok(!existsSync(node.directory));
     const links = await run('ip', ['-brief', 'link']);
     ok(!links.stdout.includes('podseal0'));
-    ok(!readFileSync('/proc/mounts', 'utf8').includes(directory));
+    ok(!readFileSync('/proc/mounts', 'utf8').includes(node.directory));
     for (const controller of readdirSync('/sys/fs/cgroup'))
       ok(!existsSync(join('/sys/fs/cgroup', controller, 'podseal')));
   });

@@ -28,6 +28,7 @@ import { boundToken, prepareNamespace } from '../cluster/pod.ts';
 import { sharedControlPlane } from '../support/control-plane.ts';
 import { downwardMap, kubeletVolume } from '../support/kubelet-volume.ts';
 import { startProgram } from '../support/program.ts';
+import { runSection, sections, startShell, type Shell } from '../support/readme.ts';
 import { sceneFor } from '../support/shared-scene.ts';
 import { until } from '../support/until.ts';
 
@@ -176,7 +177,7 @@ describe('examples/by-hand/README.md', { timeout: 240_000, skip }, () => {
       writeStandIns(bin, logs, await cfsslDirectory());
       // Only for the node that it makes.
       await prepareNamespace(plane.api, 'my-namespace-node');
-      shell = startShell(folder, bin);
+      shell = startShell(folder, bin, () => kubelet?.failure);
       kubelet = startKubelet({ namespace: 'my-namespace', root: join(root, 'kubelet'), logs });
     },
     { timeout: 600_000 },
@@ -193,7 +194,7 @@ describe('examples/by-hand/README.md', { timeout: 240_000, skip }, () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  for (const { heading, blocks } of sections(join(examples, 'by-hand/README.md')))
+  for (const { heading } of sections(join(examples, 'by-hand/README.md')))
     test(`${heading}: every command works and prints what the text shows`, async (context) => {
       ok(shell && kubelet);
       if (hasFailed) {
@@ -201,17 +202,9 @@ describe('examples/by-hand/README.md', { timeout: 240_000, skip }, () => {
         return;
       }
       hasFailed = true;
-      for (const [index, { firstLine, shown }] of blocks.entries()) {
-        // Read again: the copy has the port and the paths of here.
-        const copy = sections(join(folder, 'README.md')).find((each) => each.heading === heading);
-        const output = await shell.run(copy?.blocks[index]?.commands ?? '', () => kubelet?.failure);
-        const seen = new Set(output.split('\n').map(withoutChance));
-        for (const line of shown)
-          ok(
-            seen.has(withoutChance(line)),
-            `${firstLine} did not print ${line}; it did:\n${output}`,
-          );
-      }
+      // Read again: the copy has the port and the paths of here.
+      const copy = sections(join(folder, 'README.md')).find((each) => each.heading === heading);
+      await runSection(shell, copy);
       hasFailed = false;
     });
 
@@ -225,98 +218,6 @@ describe('examples/by-hand/README.md', { timeout: 240_000, skip }, () => {
     equal(status, 404);
   });
 });
-
-interface Section {
-  readonly heading: string;
-  readonly blocks: readonly {
-    readonly commands: string;
-    readonly firstLine: string;
-    /** The lines that the README says the commands print. */
-    readonly shown: readonly string[];
-  }[];
-}
-
-/** The numbered sections that have commands, in order. */
-function sections(path: string): readonly Section[] {
-  const [, ...parts] = readFileSync(path, 'utf8').split(/^## /m);
-  return parts.flatMap((part) => {
-    const fences = [...part.matchAll(/^```(\w*)\n(.*?)^```$/gms)];
-    const blocks: { commands: string; firstLine: string; shown: string[] }[] = [];
-    for (const [, language, content = ''] of fences) {
-      const lines = content.trimEnd().split('\n');
-      if (language === 'sh')
-        blocks.push({ commands: content, firstLine: lines[0] ?? '', shown: [] });
-      else if (language === 'text') blocks.at(-1)?.shown.push(...lines);
-      else throw new Error(`${path}: a block in ${language ?? ''} is neither sh nor text`);
-    }
-    const heading = part.slice(0, part.indexOf('\n'));
-    return blocks.length > 0 ? [{ heading, blocks }] : [];
-  });
-}
-
-/** What differs between two runs is made equal: uids, hashes, ages, and the width of columns. */
-function withoutChance(line: string): string {
-  return line
-    .trim()
-    .replace(/podseal-[0-9a-f-]{36}-[0-9a-f]{32}/g, 'REQUEST')
-    .replace(/ +(\d+[dhms])+ +/g, ' AGE ')
-    .replace(/ +/g, ' ');
-}
-
-interface Shell {
-  /** Runs the commands with the variables of those before; resolves to what they print, rejects when one fails. */
-  run(commands: string, failure: () => string | undefined): Promise<string>;
-  end(): Promise<void>;
-}
-
-function startShell(directory: string, bin: string): Shell {
-  const child = spawn('bash', ['--noprofile', '--norc', '-s'], {
-    cwd: directory,
-    // A group of its own, to end what the blocks leave in the background.
-    detached: true,
-    env: { ...process.env, PATH: `${bin}:${process.env['PATH'] ?? ''}` },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  let output = '';
-  const keep = (chunk: Buffer): void => {
-    output += chunk.toString();
-  };
-  child.stdout.on('data', keep);
-  child.stderr.on('data', keep);
-  // Writing to a shell that has given up: its output says why.
-  child.stdin.on('error', () => undefined);
-  const closed = new Promise<void>((resolve) => child.on('close', () => resolve()));
-  child.stdin.write('set -euo pipefail\n');
-  let count = 0;
-  return {
-    async run(commands, failure) {
-      const script = join(dirname(bin), `block-${++count}.sh`);
-      const end = `end of block ${count}`;
-      writeFileSync(script, commands);
-      output = '';
-      // Read from a file: no command can take the next one for its input.
-      child.stdin.write(`. ${script} < /dev/null\necho "${end}"\n`);
-      await until(
-        'the end of the block',
-        () => output.includes(end) || child.exitCode !== null || failure() !== undefined,
-        120,
-      ).catch((error: unknown) => {
-        throw new Error(`${commands}\n${output}`, { cause: error });
-      });
-      if (!output.includes(end))
-        throw new Error(`This block failed:\n${commands}\n${output}\n${failure() ?? ''}`);
-      return output.slice(0, output.indexOf(end));
-    },
-    async end() {
-      try {
-        process.kill(-(child.pid ?? 0), 'SIGKILL');
-      } catch {
-        // It has ended already.
-      }
-      if (child.exitCode === null && child.signalCode === null) await closed;
-    },
-  };
-}
 
 /**
  * Puts the programs of the tutorial into `bin`. kubectl is the real one, except for the two commands
