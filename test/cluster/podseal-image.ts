@@ -1,15 +1,8 @@
 import { execFile } from 'node:child_process';
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
+import { cpSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { layNode, packImage, type ImageConfig } from './image.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
@@ -21,13 +14,6 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 /** As deploy/ and the examples call it. */
 export const podsealImage = `podseal:${version}`;
 
-/** As the OCI image specification has them, of "config". */
-interface ImageConfig {
-  User?: string;
-  Entrypoint?: readonly string[];
-  Cmd?: readonly string[];
-}
-
 /**
  * Packs dist/ into an image by the last stage of the Dockerfile, which is read and carried out here, so
  * that the tests run what users build. Only the base is another: this machine's Node with the libraries
@@ -36,30 +22,9 @@ interface ImageConfig {
 export async function packPodsealImage(directory: string): Promise<string> {
   if (!existsSync(join(root, 'dist/podseal.cjs')))
     throw new Error('Cannot pack the image podseal: there is no dist/; run "npm run build" first');
-  const rootfs = join(directory, 'podseal-rootfs');
-  const archive = join(directory, 'podseal.tar');
-  await layBase(rootfs);
-  const config = await carryOut(lastStage(), rootfs);
-  const script = join(import.meta.dirname, 'node/image.sh');
-  await run(script, [rootfs, `docker.io/library/${podsealImage}`, archive, JSON.stringify(config)]);
-  rmSync(rootfs, { recursive: true });
-  return archive;
-}
-
-async function layBase(rootfs: string): Promise<void> {
-  const put = (source: string, target = source): void => {
-    mkdirSync(join(rootfs, dirname(target)), { recursive: true });
-    copyFileSync(source, join(rootfs, target));
-  };
-  const { stdout: libraries } = await run('ldd', [process.execPath]);
-  for (const [library] of libraries.matchAll(/\/\S+/g)) put(library);
-  put(process.execPath, '/usr/local/bin/node');
-  const { stdout: busybox } = await run('sh', ['-c', 'command -v busybox']);
-  put(busybox.trim(), '/bin/busybox');
-  for (const applet of ['sh', 'ln', 'env']) symlinkSync('busybox', join(rootfs, 'bin', applet));
-  mkdirSync(join(rootfs, 'usr/bin'));
-  symlinkSync('/bin/busybox', join(rootfs, 'usr/bin/env'));
-  for (const folder of ['tmp', 'proc', 'sys', 'dev', 'etc']) mkdirSync(join(rootfs, folder));
+  const rootfs = join(directory, 'podseal');
+  await layNode(rootfs);
+  return packImage(rootfs, `library/${podsealImage}`, await carryOut(lastStage(), rootfs));
 }
 
 /** The instructions below the last FROM. */
