@@ -19,6 +19,7 @@ const flagsOf: Readonly<Record<string, readonly string[]>> = {
   watch: sidecarFlags,
   approver: controllerFlags,
   signer: controllerFlags,
+  injector: controllerFlags,
 };
 
 declare const PODSEAL_VERSION: string;
@@ -38,7 +39,7 @@ if (flags.some((flag) => !process.execArgv.includes(flag)) && process.execve)
  * Whatever hangs on must not make the kubelet wait. A controller ends what is under way, because it gives
  * its lease back after that: until then no other replica works.
  */
-const patienceMs = args[0] === 'approver' || args[0] === 'signer' ? 20_000 : 800;
+const patienceMs = flags === controllerFlags ? 20_000 : 800;
 
 const stopping = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const)

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { rules } from '../src/approver/rules.ts';
-import { approverSettings, signerSettings } from '../src/cli/controller-settings.ts';
-import { controllerHelpTexts, settingsHelpTexts } from '../src/cli/help.ts';
+import { approverSettings, injectorSettings, signerSettings } from '../src/cli/controller-settings.ts';
+import { controllerHelpTexts, injectorHelpTexts, settingsHelpTexts } from '../src/cli/help.ts';
 import { agentSettings } from '../src/cli/settings.ts';
 import { errorCodes } from '../src/errors.ts';
 import { controllerMetrics } from '../src/telemetry/controller-metrics.ts';
@@ -51,6 +51,7 @@ test('README lists every setting with its default and meaning', () => {
   deepEqual(settingRows('Agent'), expected(agentSettings, settingsHelpTexts));
   deepEqual(settingRows('Approver'), expected(approverSettings, controllerHelpTexts));
   deepEqual(settingRows('Signer'), expected(signerSettings, controllerHelpTexts));
+  deepEqual(settingRows('Injector'), expected(injectorSettings, injectorHelpTexts));
 });
 
 test('approval.md lists every rule, and which of them the signer applies again', () => {
@@ -63,7 +64,7 @@ test('approval.md lists every rule, and which of them the signer applies again',
 
 test('operations.md lists every Event', () => {
   deepEqual(
-    tableRows('docs/operations.md', /^Certificate/)
+    tableRows('docs/operations.md', /^(Certificate\w+|NotInjected)$/)
       .map(([reason]) => reason)
       .sort(),
     [...podEventReasons].sort(),

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { type ApproverConfig } from '../approver/world.ts';
 import { type ReplicaConfig } from '../controller/replica.ts';
 import { type AgentSettings } from '../injector/agent-container.ts';
+import { type InjectorConfig } from '../injector/world.ts';
 import { PodsealError } from '../errors.ts';
 import { parseIpRange } from '../identity/ip-range.ts';
 import { type ListenAddress } from '../runtime/web.ts';
@@ -52,11 +53,7 @@ export interface SignerSetup extends Surroundings {
 }
 
 export interface InjectorSetup extends Surroundings {
-  readonly config: ReplicaConfig & {
-    readonly workers: number;
-    /** How often pods that slipped through are looked for. */
-    readonly sweepMs: number;
-  };
+  readonly config: InjectorConfig;
   readonly agent: Pick<AgentSettings, 'image' | 'signerName' | 'clusterDomain' | 'trustDomain'>;
   readonly wrongAnnotations: 'refuse' | 'warn';
   /** Undefined: as the API server's version says. */
@@ -86,6 +83,7 @@ export function readInjectorSetup(environment: NodeJS.ProcessEnv): InjectorSetup
     ...surroundings,
     config: {
       ...readReplica(reader, environment),
+      namespace: surroundings.namespace,
       sweepMs: reader.read('PODSEAL_SWEEP', durationFrom('1s')),
     },
     agent: {

@@ -1,12 +1,19 @@
 import { approver } from '../approver/run.ts';
 import { type Controller } from '../controller/controller.ts';
+import { injector } from '../injector/run.ts';
 import { serveHttp } from '../node/web-server.ts';
+import { serveWebhook } from '../node/webhook-server.ts';
 import { type Answer } from '../runtime/web.ts';
 import { signer } from '../signer/run.ts';
 import { type Log } from '../telemetry/log.ts';
-import { composeApprover, composeSigner } from './compose-controllers.ts';
+import { composeApprover, composeInjector, composeSigner } from './compose-controllers.ts';
 import { explainFile } from './explain.ts';
-import { readApproverSetup, readSignerSetup, type Surroundings } from './controller-config.ts';
+import {
+  readApproverSetup,
+  readInjectorSetup,
+  readSignerSetup,
+  type Surroundings,
+} from './controller-config.ts';
 
 /** The commands of the controllers: a part of the program of its own, which no pod of an application loads. */
 
@@ -41,6 +48,33 @@ export async function runSigner({ environment, stop }: ControllerCall): Promise<
   const setup = readSignerSetup(environment);
   const world = await composeSigner(setup, environment);
   return runController(setup, signer(setup.config, world), world, stop);
+}
+
+/** As deploy/injector.yaml tells the API server. */
+const webhookPath = '/inject';
+
+export async function runInjector({ environment, stop }: ControllerCall): Promise<number> {
+  const setup = readInjectorSetup(environment);
+  const world = await composeInjector(setup, environment);
+  const { log } = world;
+  const program = injector(setup.config, world);
+  const { port, ended } = await serveWebhook(
+    {
+      certificateDirectory: setup.certificateDirectory,
+      listen: setup.webhookListen,
+      path: webhookPath,
+      answer: (body) => program.review(body),
+      onCertificate: () =>
+        log('info', 'webhook.certificate', 'A new certificate is served from now on'),
+      onProblem: (why) =>
+        log('warn', 'webhook.problem', `Cannot follow the certificate of the webhook: ${why}`),
+    },
+    stop,
+  );
+  log('info', 'webhook.listening', `Answering the API server at ${webhookPath}`, { port });
+  const exitCode = await runController(setup, program, world, stop);
+  await ended;
+  return exitCode;
 }
 
 async function runController(

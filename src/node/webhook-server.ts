@@ -15,8 +15,8 @@ export interface WebhookServer {
   answer(body: string): Promise<Answer>;
   /** A new certificate is served from now on. */
   onCertificate(): void;
-  /** What is on the volume cannot be used; what was served before goes on. */
-  onUnusable(why: string): void;
+  /** What is on the volume cannot be used, or followed; what was served before goes on. */
+  onProblem(why: string): void;
 }
 
 /** An AdmissionReview holds one object, which etcd would refuse above 1.5 MiB. */
@@ -56,10 +56,10 @@ export async function serveWebhook(
       served = now;
       webhook.onCertificate();
     } catch (error) {
-      webhook.onUnusable(error instanceof Error ? error.message : String(error));
+      webhook.onProblem(error instanceof Error ? error.message : String(error));
     }
   };
-  watchFiles([join(webhook.certificateDirectory, 'tls.crt')], look, stop, webhook.onUnusable);
+  watchFiles([join(webhook.certificateDirectory, 'tls.crt')], look, stop, webhook.onProblem);
   const timer = setInterval(look, readAgainMs);
   const ended = new Promise<void>((resolve) => {
     const drain = (): void => {
@@ -133,7 +133,7 @@ async function respond(
     reply.writeHead(status, { 'content-type': contentType }).end(content);
   } catch (error) {
     // The caller is gone, as after its time limit.
-    if (reply.headersSent || request.destroyed) reply.destroy();
+    if (reply.headersSent || reply.destroyed) reply.destroy();
     else text(500, error instanceof Error ? error.message : String(error));
   }
 }
