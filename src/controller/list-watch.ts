@@ -27,6 +27,15 @@ export interface Listing<T> {
   watch(from: string, onChange: (change: Change<T>) => void, stop: AbortSignal): Promise<void>;
 }
 
+/** The whole list, when the objects are few. */
+export async function listWhole<T>(listing: Pick<Listing<T>, 'list'>): Promise<readonly T[]> {
+  const items: T[] = [];
+  for (let page = await listing.list(undefined); ; page = await listing.list(page.next)) {
+    items.push(...page.items);
+    if (page.next === undefined) return items;
+  }
+}
+
 /** Where the objects go. */
 export interface Follower<T> {
   /** Everything that there is now: what is not among it is gone. */

@@ -69,12 +69,13 @@ export function inject(pod: PodObject, settings: InjectionSettings): Injection {
   };
 }
 
-interface LeftAlone {
+export interface LeftAlone {
   readonly why: string;
   readonly warnings: readonly string[];
 }
 
-function reasonToLeave({ metadata, spec }: PodObject): LeftAlone | undefined {
+/** Why the pod is created as it is; undefined: it is to be injected. */
+export function reasonToLeave({ metadata, spec }: PodObject): LeftAlone | undefined {
   const { labels = {}, annotations = {} } = metadata;
   const asked = labels['podseal.dev/inject'];
   if (asked === 'false') return { why: 'opted out', warnings: [] };

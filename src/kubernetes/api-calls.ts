@@ -21,6 +21,8 @@ export interface ApiCall {
   readonly path: string;
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** A form of the answer other than plain JSON: metadata alone, say. */
+  readonly accept?: string;
   readonly attempted: Attempted;
 }
 
@@ -55,7 +57,7 @@ export function apiCalls(source: ApiEndpoint, options: ApiCallsOptions): ApiCall
       url: endpoint.serverUrl + call.path,
       method: call.method,
       headers: {
-        accept: 'application/json',
+        accept: call.accept ?? 'application/json',
         'user-agent': 'podseal',
         ...(body === undefined ? {} : { 'content-type': contentTypes[call.method] }),
         ...(await endpoint.headers()),

@@ -63,13 +63,17 @@ function canonical(text: string | undefined): string[] {
   return bytes ? [formatIpAddress(bytes)] : [];
 }
 
-export function serviceListing(calls: ApiCalls, namespace?: string): Listing<LiveService> {
+export function serviceListing(
+  calls: ApiCalls,
+  namespace?: string,
+  rbacFile = 'examples/rbac/approver.yaml',
+): Listing<LiveService> {
   const inNamespace = namespace === undefined ? '' : `/namespaces/${encodeURIComponent(namespace)}`;
   return listingOf(calls, {
     what: namespace === undefined ? 'Services' : `Services of namespace ${namespace}`,
     resource: 'services',
     path: `/api/v1${inNamespace}/services`,
-    rbacFile: 'examples/rbac/approver.yaml',
+    rbacFile,
     read: liveServiceOf,
   });
 }

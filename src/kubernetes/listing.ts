@@ -12,6 +12,9 @@ export interface ListingOptions<T> {
   /** Without a query. */
   readonly path: string;
   readonly fieldSelector?: string;
+  readonly labelSelector?: string;
+  /** The metadata of each object is all that is asked for; of lists, not of watches. */
+  readonly metadataOnly?: true;
   /** File of examples/rbac that grants it. */
   readonly rbacFile: string;
   /** Keeps what is needed of each object; undefined: of no interest. */
@@ -21,11 +24,17 @@ export interface ListingOptions<T> {
 /** Objects a page: a list must not stand in memory whole, nor in etcd's answer. */
 const usualPageSize = 100;
 
+const metadataForm =
+  'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json';
+
 /** A kind of object as list and watch calls; only what `read` keeps of each object stays in memory. */
 export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listing<T> {
-  const { what, resource, path, fieldSelector, read } = options;
-  const selector: Readonly<Record<string, string>> =
-    fieldSelector === undefined ? {} : { fieldSelector };
+  const { what, resource, path, fieldSelector, labelSelector, read } = options;
+  const selector: Readonly<Record<string, string>> = {
+    ...(fieldSelector === undefined ? {} : { fieldSelector }),
+    ...(labelSelector === undefined ? {} : { labelSelector }),
+  };
+  const form = options.metadataOnly ? { accept: metadataForm } : {};
   const attempted = (verb: string) => ({
     verb,
     resource,
@@ -41,7 +50,7 @@ export function listingOf<T>(calls: ApiCalls, options: ListingOptions<T>): Listi
     const parameters = { limit: String(size), ...(page === undefined ? {} : { continue: page }) };
     pageSize = Math.max(1, Math.floor(size / 4));
     try {
-      const call = { path: query(parameters), attempted: attempted('list') };
+      const call = { path: query(parameters), attempted: attempted('list'), ...form };
       const answer = objectOf(await calls.call({ method: 'GET', ...call }));
       pageSize = Math.min(usualPageSize, size * 2);
       return answer;

@@ -11,7 +11,7 @@ const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
 const resource = 'certificatesigningrequests';
 
 /** Who calls: decides which file of examples/rbac a message names. */
-export type Caller = 'approver' | 'signer';
+export type Caller = 'approver' | 'signer' | 'injector';
 
 const rbacFileOf = (caller: Caller): string => `examples/rbac/${caller}.yaml`;
 

@@ -75,6 +75,36 @@ export const controllerMetrics = {
     type: 'gauge',
     help: '0 while the CA Secret is refused and the last good CA goes on signing, or none.',
   },
+  podseal_injector_namespaces: {
+    type: 'gauge',
+    help: 'Namespaces whose Services and trust bundle are kept current by this replica.',
+  },
+  podseal_injector_publications_total: {
+    type: 'counter',
+    help: 'Writes of published ConfigMaps, by ConfigMap and kind of write.',
+    labels: ['config_map', 'write'],
+  },
+  podseal_injector_namespaces_too_large: {
+    type: 'gauge',
+    help: 'Namespaces whose Services do not fit into a ConfigMap: what stands there is old.',
+  },
+  podseal_injector_ca_bundle_current: {
+    type: 'gauge',
+    help: '0 while the API server is told to trust the webhook by another bundle than the published one.',
+  },
+  podseal_injector_pods_not_injected: {
+    type: 'gauge',
+    help: 'Pods that should have the agent and were created without it.',
+  },
+  podseal_injector_reviews_total: {
+    type: 'counter',
+    help: 'Pods asked about while they are created, by outcome: injected, left, refused.',
+    labels: ['outcome'],
+  },
+  podseal_injector_review_seconds: {
+    type: 'histogram',
+    help: 'Seconds from the question about a pod to the answer.',
+  },
 } as const satisfies Readonly<
   Record<
     string,

@@ -58,6 +58,22 @@ export const agentMetrics = {
     type: 'gauge',
     help: 'Trust files that are missing, empty or unreadable; their last good content stays in use.',
   },
+  podseal_hook_runs_total: {
+    type: 'counter',
+    help: 'New sets that the application was told of, by hook and outcome (none: it had not started yet).',
+  },
+  podseal_hook_last_success_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When the application was last told of a new set, by hook, Unix time.',
+  },
+  podseal_application_reachable: {
+    type: 'gauge',
+    help: '1 while a TLS handshake with PODSEAL_PROBE succeeds.',
+  },
+  podseal_application_serves_current: {
+    type: 'gauge',
+    help: '1 while the application is seen to serve the certificate on the volume.',
+  },
 } as const satisfies Record<string, { type: 'gauge' | 'counter'; help: string }>;
 
 export type MetricName = keyof typeof agentMetrics;

@@ -18,6 +18,7 @@ export const podEventReasons = [
   'CertificateDenied',
   'CertificateIssued',
   'CertificateFailed',
+  'NotInjected',
 ] as const;
 export type PodEventReason = (typeof podEventReasons)[number];
 

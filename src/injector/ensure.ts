@@ -1,0 +1,83 @@
+import { asPodsealError, type PodsealError } from '../errors.ts';
+import { type Clock } from '../runtime/clock.ts';
+import { type PublicationView } from './publication-view.ts';
+import { type Publisher } from './publisher.ts';
+import { tooLargeMessage } from './services-file.ts';
+
+export interface EnsureContext {
+  readonly clock: Clock;
+  readonly ownNamespace: string;
+  readonly view: PublicationView;
+  readonly publisher: Publisher;
+  /** Whether nothing is known, or only what was true long ago. */
+  isUnheard(objects: 'services' | 'config-maps'): boolean;
+  hasTrust(): boolean;
+  onFailure(error: PodsealError): void;
+}
+
+export type Ensure = (
+  namespace: string,
+  labels: ReadonlyMap<string, string>,
+) => Promise<readonly string[]>;
+
+/** The API server waits for five seconds. */
+const patienceMs = 3_000;
+
+/** What `Publications.ensure` promises. */
+export function ensureFor(context: EnsureContext): Ensure {
+  const { clock, ownNamespace, view, publisher } = context;
+  const isSettled = (namespace: string, labels: ReadonlyMap<string, string>): boolean =>
+    view.webhook() !== undefined &&
+    !context.isUnheard('services') &&
+    !context.isUnheard('config-maps') &&
+    // The watch may be behind a Service that was made a moment before its pod.
+    view.services.anySelects(namespace, labels) &&
+    view.isCurrent(namespace);
+  const settle = async (namespace: string): Promise<string | undefined> => {
+    try {
+      if (!view.webhook()) await publisher.readOwner();
+      if (context.isUnheard('config-maps')) await publisher.readStanding(namespace);
+      await publisher.listServices(namespace);
+      if (!view.isCurrent(namespace)) await publisher.publish(namespace);
+      return undefined;
+    } catch (thrown) {
+      const error = asPodsealError(thrown);
+      context.onFailure(error);
+      return error.message;
+    }
+  };
+  return async (namespace, labels) => {
+    if (namespace === ownNamespace || view.isTerminating(namespace)) return [];
+    view.claim(namespace);
+    if (isSettled(namespace, labels)) return warningsFor(namespace, context);
+    const done = new AbortController();
+    const late = clock
+      .pause(patienceMs, done.signal)
+      .then(() => `nothing was heard of the API server for ${patienceMs / 1000} s`);
+    const problem = await Promise.race([settle(namespace), late]);
+    done.abort();
+    return warningsFor(namespace, context, problem);
+  };
+}
+
+/** The API server cuts each after 256 characters. */
+function warningsFor(
+  namespace: string,
+  context: EnsureContext,
+  problem?: string,
+): readonly string[] {
+  const { view, ownNamespace } = context;
+  const fileProblem = tooLargeMessage(namespace, view.fileBytes(namespace));
+  return [
+    ...(problem === undefined ? [] : [`the pod may have to wait: ${problem}`]),
+    ...(view.webhook()
+      ? []
+      : ['nothing is published: there is no MutatingWebhookConfiguration "podseal-injector"']),
+    ...(context.hasTrust()
+      ? []
+      : [
+          `the pod waits for the trust bundle, which the signer has not put into ConfigMap "${ownNamespace}/podseal-trust" yet`,
+        ]),
+    ...(fileProblem === undefined ? [] : [fileProblem]),
+  ].map((warning) => `podseal: ${warning}`);
+}
