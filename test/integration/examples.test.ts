@@ -147,6 +147,63 @@ describe('examples/rbac/agent.yaml', { timeout: 120_000 }, () => {
     });
 });
 
+/** Folders of applications whose pods are injected, with their manifests. */
+const injected = readdirSync(examples, { withFileTypes: true })
+  .filter((each) => each.isDirectory())
+  .map(({ name }) => {
+    const files = readdirSync(join(examples, name)).filter((file) => file.endsWith('.yaml'));
+    return { folder: name, files: files.map((file) => join(examples, name, file)) };
+  })
+  .filter(({ files }) =>
+    files.some((file) => readFileSync(file, 'utf8').includes('podseal.dev/inject: enabled')),
+  );
+
+interface PodTemplate {
+  readonly metadata?: object;
+  readonly spec: object;
+}
+
+interface Manifest {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly spec?: {
+    readonly template?: PodTemplate;
+    readonly jobTemplate?: { readonly spec: { readonly template: PodTemplate } };
+  };
+}
+
+describe('examples of injected applications', { timeout: 120_000 }, () => {
+  for (const { folder, files } of injected)
+    test(`${folder}: the API server takes every object, and every pod meets the standard "restricted"`, async (context) => {
+      const documents = files.flatMap((file) =>
+        parseAllDocuments(readFileSync(file, 'utf8')).map((each) => each.toJS() as Manifest),
+      );
+      const namespace = documents.find(({ kind }) => kind === 'Namespace');
+      ok(namespace);
+      const path = `/api/v1/namespaces/${namespace.metadata.name}`;
+      await plane.api.must('POST', '/api/v1/namespaces', namespace);
+      context.after(() => plane.api.request('DELETE', path));
+      await plane.kubectl([
+        ...['apply', '--dry-run=server', '--validate=strict'],
+        ...files.flatMap((file) => ['-f', file]),
+      ]);
+      await until('the namespace to have its service account', async () => {
+        const { status } = await plane.api.request('GET', `${path}/serviceaccounts/default`);
+        return status === 200;
+      });
+      const templates = documents.flatMap(({ spec }) => {
+        return spec?.template ?? spec?.jobTemplate?.spec.template ?? [];
+      });
+      ok(templates.length > 0);
+      for (const { metadata, spec } of templates)
+        await plane.api.must('POST', `${path}/pods?dryRun=All`, {
+          metadata: { ...metadata, name: 'pod' },
+          // The others are made by the manifest, of which this is a dry run.
+          spec: { restartPolicy: 'Always', ...spec, serviceAccountName: 'default' },
+        });
+    });
+});
+
 const skip = plane.directory === undefined && 'an existing cluster has kubelets of its own';
 
 describe('examples/by-hand/README.md', { timeout: 240_000, skip }, () => {
