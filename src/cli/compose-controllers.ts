@@ -6,6 +6,9 @@ import { type ApproverReads, type ApproverWorld } from '../approver/world.ts';
 import { joined } from '../controller/joined.ts';
 import { type Listing } from '../controller/list-watch.ts';
 import { type ReplicaWorld } from '../controller/replica.ts';
+import { type InjectorWorld } from '../injector/world.ts';
+import { mayCreateSigningRequests } from '../kubernetes/access-reviews.ts';
+import { readApiFeatures } from '../kubernetes/api-features.ts';
 import { type ApiCalls, apiCalls } from '../kubernetes/api-calls.ts';
 import { caSecret } from '../kubernetes/ca-secret.ts';
 import {
@@ -22,7 +25,15 @@ import {
   type Caller,
   requestListing,
 } from '../kubernetes/observed-requests.ts';
-import { publishedConstraints, trustPublisher } from '../kubernetes/trust-publication.ts';
+import {
+  publishedConstraints,
+  trustBundleName,
+  trustPublisher,
+} from '../kubernetes/trust-publication.ts';
+import { namespaceListing } from '../kubernetes/namespaces.ts';
+import { podLists } from '../kubernetes/pod-lists.ts';
+import { publishedConfigMaps, trustListing } from '../kubernetes/published-config-maps.ts';
+import { webhookConfigurations } from '../kubernetes/webhook-configuration.ts';
 import { entropy } from '../node/entropy.ts';
 import { jsonLog } from '../node/json-log.ts';
 import { generateKey } from '../node/key-generator.ts';
@@ -32,7 +43,13 @@ import { systemClock } from '../node/system-clock.ts';
 import { systemRandom } from '../node/system-random.ts';
 import { type SignerWorld } from '../signer/world.ts';
 import { apiEndpoint } from './api-server.ts';
-import { type ApproverSetup, type SignerSetup, type Surroundings } from './controller-config.ts';
+import { agentSettingProblems } from './agent-config.ts';
+import {
+  type ApproverSetup,
+  type InjectorSetup,
+  type SignerSetup,
+  type Surroundings,
+} from './controller-config.ts';
 import { writeError } from './report.ts';
 
 /** Introduces the adapters to approver and signer. */
@@ -221,5 +238,39 @@ export async function composeSigner(
     issuance: apiIssuance(calls),
     readPod: (pod) => readPod(calls, pod, 'examples/rbac/signer.yaml'),
     writeEvent: apiEvents(calls, 'signer'),
+  };
+}
+
+export async function composeInjector(
+  setup: InjectorSetup,
+  environment: NodeJS.ProcessEnv,
+): Promise<InjectorWorld & Basics> {
+  const shared = await basics(setup, environment, 'injector');
+  const { calls } = shared;
+  const { agent, wrongAnnotations } = setup;
+  const rbacFile = 'examples/rbac/injector.yaml';
+  return {
+    ...shared,
+    async injectionSettings() {
+      const features = await readApiFeatures(calls);
+      const { nativeSidecars = features.nativeSidecars } = setup;
+      const { clusterTrustBundle = features.clusterTrustBundles } = setup;
+      return {
+        ...agent,
+        wrongAnnotations,
+        check: agentSettingProblems,
+        nativeSidecars,
+        clusterTrustBundle: clusterTrustBundle ? trustBundleName(agent.signerName) : undefined,
+      };
+    },
+    mayAsk: mayCreateSigningRequests(calls),
+    namespaces: namespaceListing(calls),
+    services: serviceListing(calls, undefined, rbacFile),
+    servicesOf: (namespace) => listWhole(serviceListing(calls, namespace, rbacFile)),
+    configMaps: publishedConfigMaps(calls, setup.webhookConfiguration),
+    trust: trustListing(calls, setup.namespace),
+    webhooks: webhookConfigurations(calls, setup.webhookConfiguration),
+    pods: podLists(calls),
+    writeEvent: apiEvents(calls, 'injector'),
   };
 }

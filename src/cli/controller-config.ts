@@ -63,6 +63,8 @@ export interface InjectorSetup extends Surroundings {
   /** Of the webhook's own certificate. */
   readonly certificateDirectory: string;
   readonly webhookListen: ListenAddress;
+  /** Name of the MutatingWebhookConfiguration. */
+  readonly webhookConfiguration: string;
 }
 
 /** Throws CONFIG_INVALID with every problem. */
@@ -96,6 +98,7 @@ export function readInjectorSetup(environment: NodeJS.ProcessEnv): InjectorSetup
     clusterTrustBundle: reader.read('PODSEAL_CLUSTER_TRUST_BUNDLE', autoOrFlag),
     certificateDirectory: reader.read('PODSEAL_DIR', absolutePath),
     webhookListen,
+    webhookConfiguration: reader.read('PODSEAL_WEBHOOK_CONFIGURATION', (text) => text),
   };
   refuse(reader.problems);
   return setup;

@@ -50,6 +50,7 @@ export const injectorSettings = {
   ...commonSettings,
   PODSEAL_DIR: '/var/run/podseal',
   PODSEAL_WEBHOOK_LISTEN: ':9443',
+  PODSEAL_WEBHOOK_CONFIGURATION: 'podseal-injector',
   PODSEAL_LISTEN: ':9812',
 } as const;
 

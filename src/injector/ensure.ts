@@ -72,7 +72,7 @@ function warningsFor(
     ...(problem === undefined ? [] : [`the pod may have to wait: ${problem}`]),
     ...(view.webhook()
       ? []
-      : ['nothing is published: there is no MutatingWebhookConfiguration "podseal-injector"']),
+      : ['nothing is published: the injector has no MutatingWebhookConfiguration (deploy/injector.yaml)']),
     ...(context.hasTrust()
       ? []
       : [

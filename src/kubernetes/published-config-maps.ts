@@ -12,13 +12,12 @@ import { sha256Hex } from '../pki/signature.ts';
 import { type ApiCall, type ApiCalls } from './api-calls.ts';
 import { type Json, listOf, needed, objectOf, textMapOf, textOf } from './json.ts';
 import { listingOf } from './listing.ts';
-import { webhookConfigurationName } from './webhook-configuration.ts';
 
 const rbacFile = 'examples/rbac/injector.yaml';
 const managedBy = { 'app.kubernetes.io/managed-by': 'podseal' } as const;
 
-/** ConfigMaps `podseal-services` and `podseal-trust` of all namespaces. */
-export function publishedConfigMaps(calls: ApiCalls): PublishedConfigMaps {
+/** ConfigMaps `podseal-services` and `podseal-trust` of all namespaces; `owner`: the MutatingWebhookConfiguration that they go with. */
+export function publishedConfigMaps(calls: ApiCalls, owner: string): PublishedConfigMaps {
   const all = (namespace: string): string =>
     `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps`;
   const attempted = (verb: string, { namespace, name }: PublishedPlace): ApiCall['attempted'] => ({
@@ -55,7 +54,7 @@ export function publishedConfigMaps(calls: ApiCalls): PublishedConfigMaps {
     },
     create(wanted) {
       const { namespace, name } = wanted;
-      const metadata = { name, namespace, ...metadataOf(wanted) };
+      const metadata = { name, namespace, ...metadataOf(wanted, owner) };
       return write(
         {
           method: 'POST',
@@ -74,7 +73,7 @@ export function publishedConfigMaps(calls: ApiCalls): PublishedConfigMaps {
           method: 'PATCH',
           path: `${all(namespace)}/${name}`,
           body: {
-            metadata: { uid, resourceVersion, ...metadataOf(wanted) },
+            metadata: { uid, resourceVersion, ...metadataOf(wanted, owner) },
             data: { ...without(foreignKeys.data), [publishedKeys[name]]: wanted.text },
             binaryData: without(foreignKeys.binaryData),
           },
@@ -95,14 +94,14 @@ export function publishedConfigMaps(calls: ApiCalls): PublishedConfigMaps {
   };
 }
 
-function metadataOf({ ownerUid }: WantedConfigMap): Json {
+function metadataOf({ ownerUid }: WantedConfigMap, owner: string): Json {
   return {
     labels: managedBy,
     ownerReferences: [
       {
         apiVersion: 'admissionregistration.k8s.io/v1',
         kind: 'MutatingWebhookConfiguration',
-        name: webhookConfigurationName,
+        name: owner,
         uid: ownerUid,
       },
     ],

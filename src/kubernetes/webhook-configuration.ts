@@ -7,28 +7,25 @@ import { type ApiCall, type ApiCalls } from './api-calls.ts';
 import { type Json, listOf, needed, objectOf, textOf } from './json.ts';
 import { listingOf } from './listing.ts';
 
-/** Of the one MutatingWebhookConfiguration that is Podseal's. */
-export const webhookConfigurationName = 'podseal-injector';
-
 const resource = 'mutatingwebhookconfigurations';
 const path = `/apis/admissionregistration.k8s.io/v1/${resource}`;
 const rbacFile = 'examples/rbac/injector.yaml';
 
-/** MutatingWebhookConfiguration `podseal-injector` (admissionregistration.k8s.io/v1). */
-export function webhookConfigurations(calls: ApiCalls): WebhookConfigurations {
+/** The one MutatingWebhookConfiguration of this name (admissionregistration.k8s.io/v1). */
+export function webhookConfigurations(calls: ApiCalls, name: string): WebhookConfigurations {
   const attempted = (verb: string): ApiCall['attempted'] => ({
     verb,
     resource,
-    what: `MutatingWebhookConfiguration ${JSON.stringify(webhookConfigurationName)}`,
+    what: `MutatingWebhookConfiguration ${JSON.stringify(name)}`,
     rbac: `apply ${rbacFile}.`,
   });
-  const one = `${path}/${webhookConfigurationName}`;
+  const one = `${path}/${name}`;
   return {
     listing: listingOf(calls, {
-      what: `MutatingWebhookConfiguration ${webhookConfigurationName}`,
+      what: `MutatingWebhookConfiguration ${name}`,
       resource,
       path,
-      fieldSelector: `metadata.name=${webhookConfigurationName}`,
+      fieldSelector: `metadata.name=${name}`,
       rbacFile,
       read: webhookConfigurationOf,
     }),

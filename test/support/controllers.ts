@@ -11,7 +11,10 @@ import { createPod, prepareNamespace } from '../cluster/pod.ts';
 import { startProgram, type Program } from './program.ts';
 import { until } from './until.ts';
 
+/** Those that work on signing requests. */
 export type ControllerName = 'approver' | 'signer';
+/** Everything that deploy/ runs. */
+export type ProgramName = ControllerName | 'injector';
 
 /** A rule of a Role or ClusterRole. */
 export interface RbacRule {
@@ -48,18 +51,20 @@ const collections = {
 } as const;
 
 /** What examples/rbac/NAME.yaml holds. */
-export function rbacObjects(of: ControllerName): readonly RbacObject[] {
+export function rbacObjects(of: ProgramName): readonly RbacObject[] {
   const file = join(import.meta.dirname, `../../examples/rbac/${of}.yaml`);
   return parseAllDocuments(readFileSync(file, 'utf8')).map((each) => each.toJS() as RbacObject);
 }
 
 export interface SystemOptions {
   readonly signerNames: readonly string[];
+  /** Instead of podseal-injector. */
+  readonly webhookConfiguration?: string;
   /** What the files grant, changed: to leave a verb out, say. */
-  readonly alterRule?: (rule: RbacRule, of: ControllerName) => RbacRule;
+  readonly alterRule?: (rule: RbacRule, of: ProgramName) => RbacRule;
 }
 
-/** A running `podseal approver` or `podseal signer`. */
+/** A running `podseal approver`, `podseal signer` or `podseal injector`. */
 export interface RunningController extends Program {
   readonly podName: string;
   /** Of /readyz, /metrics and the like. */
@@ -72,22 +77,22 @@ export interface RunningController extends Program {
   kill(): Promise<void>;
 }
 
-/** A namespace as an administrator sets it up for approver and signer, and what runs in it. */
+/** A namespace as an administrator sets it up for the controllers, and what runs in it. */
 export interface ControllerSystem {
   readonly namespace: string;
   readonly signerNames: readonly string[];
   /** Of the program's service account, which has no pod. */
-  readonly tokens: Readonly<Record<ControllerName, string>>;
+  readonly tokens: Readonly<Record<ProgramName, string>>;
   /** Everything that was started here, in that order. */
   readonly running: readonly RunningController[];
   /** Starts another replica; resolves once it listens. */
   start(
-    name: ControllerName,
+    name: ProgramName,
     changes?: Readonly<Record<string, string>>,
   ): Promise<RunningController>;
   /** Starts another replica whose token is bound to a pod, as in a cluster. */
   startInPod(
-    name: ControllerName,
+    name: ProgramName,
     changes?: Readonly<Record<string, string>>,
   ): Promise<RunningController>;
   /** The published bundle, waited for; PEM. */
@@ -98,7 +103,7 @@ export interface ControllerSystem {
 
 export async function controllerSystem(
   plane: ControlPlane,
-  { signerNames, alterRule = (rule) => rule }: SystemOptions,
+  { signerNames, webhookConfiguration, alterRule = (rule) => rule }: SystemOptions,
 ): Promise<ControllerSystem> {
   const { api } = plane;
   const id = randomBytes(4).toString('hex');
@@ -110,10 +115,12 @@ export async function controllerSystem(
     (name) => `/apis/certificates.k8s.io/v1/clustertrustbundles/${trustBundleName(name)}`,
   );
   await prepareNamespace(api, namespace);
-  const tokens = { approver: '', signer: '' };
-  for (const name of ['approver', 'signer'] as const) {
+  const tokens = { approver: '', signer: '', injector: '' };
+  for (const name of ['approver', 'signer', 'injector'] as const) {
     for (const object of rbacObjects(name)) {
-      const own = relocate(object, { id, namespace, signerNames }, (rule) => alterRule(rule, name));
+      const own = relocate(object, { id, namespace, signerNames, webhookConfiguration }, (rule) =>
+        alterRule(rule, name),
+      );
       const collection = collections[own.kind].replace('NS', namespace);
       await api.must('POST', collection, own);
       if (own.metadata.namespace === undefined)
@@ -127,7 +134,7 @@ export async function controllerSystem(
   }
   const { hostname, port } = new URL(plane.serverUrl);
   const launch = async (
-    name: ControllerName,
+    name: ProgramName,
     token: string,
     changes: Readonly<Record<string, string>>,
   ): Promise<RunningController> => {
@@ -142,7 +149,7 @@ export async function controllerSystem(
       KUBERNETES_SERVICE_HOST: hostname,
       KUBERNETES_SERVICE_PORT: port,
       PODSEAL_SERVICE_ACCOUNT_DIR: account,
-      PODSEAL_SIGNER_NAMES: signerNames.join(','),
+      ...(name === 'injector' ? {} : { PODSEAL_SIGNER_NAMES: signerNames.join(',') }),
       PODSEAL_LISTEN: '127.0.0.1:0',
       ...(name === 'signer' ? { PODSEAL_CA_SETTLE: '0s' } : {}),
       ...changes,
@@ -203,14 +210,17 @@ function relocate(
     readonly id: string;
     readonly namespace: string;
     readonly signerNames: readonly string[];
+    readonly webhookConfiguration: string | undefined;
   },
   alterRule: (rule: RbacRule) => RbacRule,
 ): RbacObject {
-  const { id, namespace, signerNames } = place;
+  const { id, namespace, signerNames, webhookConfiguration } = place;
   const { metadata, rules, roleRef, subjects } = object;
   const isForeign = (kind: RbacObject['kind']): boolean => kind.startsWith('Cluster');
   const rename = (name: string): string[] => {
     if (name === 'podseal.dev/serving') return [...signerNames];
+    if (name === 'podseal-injector' && webhookConfiguration !== undefined)
+      return [webhookConfiguration, name];
     return name === trustBundleName('podseal.dev/serving')
       ? signerNames.map(trustBundleName)
       : [name];
@@ -230,7 +240,10 @@ function relocate(
         .filter(({ verbs }) => verbs.length > 0),
     }),
     ...(roleRef && {
-      roleRef: isForeign(roleRef.kind) ? { ...roleRef, name: `${roleRef.name}-${id}` } : roleRef,
+      roleRef:
+        isForeign(roleRef.kind) && roleRef.name !== 'podseal-workload'
+          ? { ...roleRef, name: `${roleRef.name}-${id}` }
+          : roleRef,
     }),
     ...(subjects && { subjects: subjects.map((subject) => ({ ...subject, namespace })) }),
   };
