@@ -17,5 +17,8 @@ export interface WebhookConfigurations {
   /** A live read; undefined: there is none. */
   read(): Promise<WebhookConfiguration | undefined>;
   /** Writes the bundle into every webhook, and changes nothing else. API_CONFLICT: somebody wrote since. */
-  setCaBundle(configuration: WebhookConfiguration, bundlePem: string): Promise<void>;
+  setCaBundle(
+    configuration: WebhookConfiguration,
+    bundlePem: string,
+  ): Promise<WebhookConfiguration>;
 }

@@ -18,6 +18,8 @@ export function needsBundle({ caBundles }: WebhookConfiguration, bundlePem: stri
 export interface CaBundleSources {
   webhook(): WebhookConfiguration | undefined;
   bundle(): string | undefined;
+  /** What the API has now; the watch will say so too. */
+  learn(configuration: WebhookConfiguration): void;
   /** Rung when either changes. */
   readonly bell: Doorbell;
   readonly webhooks: Pick<WebhookConfigurations, 'setCaBundle'>;
@@ -41,7 +43,7 @@ export async function keepCaBundle(
     if (!configuration || bundlePem === undefined) return undefined;
     if (!needsBundle(configuration, bundlePem)) return undefined;
     try {
-      await sources.webhooks.setCaBundle(configuration, bundlePem);
+      sources.learn(await sources.webhooks.setCaBundle(configuration, bundlePem));
       log('info', 'webhook.trusted', 'The API server trusts the webhook by the newest bundle');
       return undefined;
     } catch (thrown) {

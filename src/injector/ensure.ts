@@ -72,7 +72,9 @@ function warningsFor(
     ...(problem === undefined ? [] : [`the pod may have to wait: ${problem}`]),
     ...(view.webhook()
       ? []
-      : ['nothing is published: the injector has no MutatingWebhookConfiguration (deploy/injector.yaml)']),
+      : [
+          'nothing is published: the injector has no MutatingWebhookConfiguration (deploy/injector.yaml)',
+        ]),
     ...(context.hasTrust()
       ? []
       : [

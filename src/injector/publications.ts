@@ -1,5 +1,6 @@
 import { eventWriter } from '../controller/event-writer.ts';
 import { type Follower } from '../controller/list-watch.ts';
+import { type WebhookConfiguration } from '../injection/webhook-configuration.ts';
 import { doorbell } from '../runtime/doorbell.ts';
 import { keepCaBundle, needsBundle } from './ca-bundle.ts';
 import { ensureFor } from './ensure.ts';
@@ -102,10 +103,16 @@ export function publications(
     }),
     async lead(while_) {
       isLeading = true;
-      const webhook = () => view.webhook();
+      const caBundle = {
+        webhook: () => view.webhook(),
+        bundle,
+        learn: (configuration: WebhookConfiguration) => followers.webhooks.put(configuration),
+        bell,
+        webhooks,
+      };
       await Promise.all([
         keeper.run(while_),
-        keepCaBundle({ webhook, bundle, bell, webhooks }, world, replica, while_),
+        keepCaBundle(caBundle, world, replica, while_),
         runRounds({ config, world, replica, view, events, look }, while_),
         events.run(while_),
       ]);

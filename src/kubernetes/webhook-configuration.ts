@@ -45,12 +45,13 @@ export function webhookConfigurations(calls: ApiCalls, name: string): WebhookCon
         const webhook = objectOf(each);
         return { ...webhook, clientConfig: { ...objectOf(webhook['clientConfig']), caBundle } };
       });
-      await calls.call({
+      const written = await calls.call({
         method: 'PATCH',
         path: one,
         body: { metadata: { uid, resourceVersion }, webhooks },
         attempted: attempted('patch'),
       });
+      return webhookConfigurationOf(objectOf(written));
     },
   };
 }
