@@ -78,6 +78,12 @@ export async function startNode(directory: string, say: (line: string) => void):
     throw new Error(
       `Cannot start a node in ${directory}: one is up already; run "npm run cluster -- down" first`,
     );
+  // Its addresses and cgroups are fixed, and the link is the first to come and the last to go.
+  if (existsSync(join('/sys/class/net', net.link)))
+    throw new Error(
+      `Cannot start a node in ${directory}: another is up on this machine, as the link ${net.link} says; ` +
+        'one machine can have one at a time',
+    );
   const startedAt = Date.now();
   const tick = (what: string): void =>
     say(`${((Date.now() - startedAt) / 1000).toFixed(1)} s: ${what}`);

@@ -60,6 +60,8 @@ export interface NodeScene {
   rolledOut(namespace: string, deployment: string): Promise<string>;
   /** Installs deploy/ and waits until all of it works. */
   installPodseal(): Promise<void>;
+  /** Makes a namespace whose pods are injected and may ask for certificates. */
+  injectInto(namespace: string): Promise<void>;
   /** Runs the container to its end in a pod of its own. */
   runPod(
     pod: { readonly namespace: string; readonly name: string },
@@ -104,6 +106,19 @@ export async function nodeScene(): Promise<NodeScene> {
       const names = ['-o', 'jsonpath={.items[*].metadata.name}'];
       const deployments = await kubectl('get', 'deployments', '-n', podsealNamespace, ...names);
       await Promise.all(deployments.split(' ').map((name) => rolledOut(podsealNamespace, name)));
+    },
+    async injectInto(namespace) {
+      await api.must('POST', '/api/v1/namespaces', {
+        metadata: { name: namespace, labels: { 'podseal.dev/inject': 'enabled' } },
+      });
+      await kubectl(
+        ...['create', 'clusterrolebinding', `podseal-workload-${namespace}`],
+        ...['--clusterrole=podseal-workload', `--group=system:serviceaccounts:${namespace}`],
+      );
+      await until('the namespace to have its service account', async () => {
+        const path = `/api/v1/namespaces/${namespace}/serviceaccounts/default`;
+        return (await api.request('GET', path)).status === 200;
+      });
     },
     async runPod({ namespace, name }, container, volumes = []) {
       const pods = `/api/v1/namespaces/${namespace}/pods`;
