@@ -15,6 +15,7 @@ const parts: Readonly<Record<string, string>> = {
   'help.ts': './help.cjs',
   'inspect.ts': './inspect.cjs',
   'kubeconfig.ts': './kubeconfig.cjs',
+  'status.ts': './status.cjs',
   'watch-files.ts': './watch-files.cjs',
 };
 
@@ -77,6 +78,7 @@ await bundle('src/kubernetes/kubeconfig.ts', 'kubeconfig.cjs', [
   clientWithoutSideEffects,
 ]);
 await bundle('src/cli/controllers.ts', 'controllers.cjs', []);
+await bundle('src/cli/status.ts', 'status.cjs', []);
 const watching = await bundle('src/node/watch-files.ts', 'watch-files.cjs', []);
 await chmod(join(root, 'dist/podseal.cjs'), 0o755);
 

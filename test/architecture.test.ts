@@ -101,5 +101,6 @@ test('only the composing files and the commands introduce adapters', () => {
     'cli/compose.ts',
     'cli/controllers.ts',
     'cli/explain.ts',
+    'cli/status.ts',
   ]);
 });

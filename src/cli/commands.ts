@@ -9,6 +9,7 @@ import { type Answer, type ListenAddress } from '../runtime/web.ts';
 import { type Log } from '../telemetry/log.ts';
 import { readDirectory, readSettings, systemFiles } from './agent-config.ts';
 import { agentPages } from './agent-pages.ts';
+import { type Arguments, readArguments, refuseForeign, usageError } from './arguments.ts';
 import { agentSources, composeAgent, watchedFiles } from './compose.ts';
 import { errorText, writeError, writeTerminationMessage } from './report.ts';
 
@@ -21,15 +22,8 @@ export interface Call {
   print(text: string): void;
 }
 
-interface Options {
-  readonly positionals: readonly string[];
-  readonly asJson: boolean;
-  /** The file of `approver --explain`. */
-  readonly explain?: string | undefined;
-}
-
 /** Resolves to the exit code; throws PodsealErrors. */
-type Run = (call: Call, options: Options) => Promise<number> | number;
+type Run = (call: Call, given: Arguments) => Promise<number> | number;
 
 const commands: Readonly<Record<string, Run>> = {
   init,
@@ -38,7 +32,8 @@ const commands: Readonly<Record<string, Run>> = {
   signer: async (call) => (await import('./controllers.ts')).runSigner(call),
   names,
   inspect,
-  help,
+  status,
+  help: (call, { positionals: [topic] }) => printHelp(call, topic),
 };
 
 /** What runs in containers: errors are one JSON line, and the termination message. */
@@ -72,68 +67,20 @@ function failureLine(error: PodsealError): string {
 }
 
 async function dispatch(call: Call): Promise<number> {
-  const { values, positionals } = await parsed(call.args);
-  const [name, ...rest] = positionals;
-  if (values.version) {
+  const given = await readArguments(call.args);
+  const { command: name, options } = given;
+  if (options.version) {
     call.print(`podseal ${call.version}\n`);
     return 0;
   }
-  if (values.help || name === undefined) {
-    return help(call, { positionals: name === undefined ? [] : [name], asJson: false });
-  }
+  if (options.help || name === undefined) return printHelp(call, name);
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!command)
     throw usageError(
       `Cannot run ${JSON.stringify(name)}: there is no such command; did you mean ${nearest(name, Object.keys(commands))}?`,
     );
-  const limit = name === 'inspect' || name === 'help' ? 1 : 0;
-  if (rest.length > limit)
-    throw usageError(`Cannot run ${name}: unexpected argument ${JSON.stringify(rest[limit])}`);
-  const { output, explain } = values;
-  if (explain !== undefined && name !== 'approver')
-    throw usageError(`Cannot run ${name} with --explain: it belongs to approver`);
-  return await command(call, { positionals: rest, asJson: output === 'json', explain });
-}
-
-function usageError(message: string): PodsealError {
-  return new PodsealError('USAGE', message, { hint: 'podseal --help shows the commands.' });
-}
-
-interface Arguments {
-  readonly values: {
-    readonly help?: boolean;
-    readonly version?: boolean;
-    readonly output?: string;
-    readonly explain?: string;
-  };
-  readonly positionals: readonly string[];
-}
-
-async function parsed(args: readonly string[]): Promise<Arguments> {
-  // What containers say, without options: the parser alone would be a tenth of init's start.
-  if (!args.some((arg) => arg.startsWith('-'))) return { values: {}, positionals: args };
-  const { parseArgs } = await import('node:util');
-  try {
-    const result = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        help: { type: 'boolean', short: 'h' },
-        version: { type: 'boolean' },
-        output: { type: 'string', short: 'o' },
-        explain: { type: 'string' },
-      },
-    });
-    const { output } = result.values;
-    if (output !== undefined && output !== 'json')
-      throw usageError(`Cannot print as ${JSON.stringify(output)}: the only other form is json`);
-    return result;
-  } catch (error) {
-    if (error instanceof PodsealError) throw error;
-    throw usageError(
-      `Cannot read the arguments: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
+  refuseForeign(name, given);
+  return await command(call, given);
 }
 
 async function init(call: Call): Promise<number> {
@@ -168,10 +115,17 @@ async function watch(call: Call): Promise<number> {
   return 0;
 }
 
-async function runApprover(call: Call, { explain, asJson }: Options): Promise<number> {
+async function runApprover(call: Call, { options }: Arguments): Promise<number> {
   const controllers = await import('./controllers.ts');
+  const { explain, output } = options;
   if (explain === undefined) return controllers.runApprover(call);
+  const asJson = output === 'json';
   return controllers.runExplain(call, explain, { asJson, print: (text) => call.print(text) });
+}
+
+async function status(call: Call, { positionals, options }: Arguments): Promise<number> {
+  const { runStatus } = await import('./status.ts');
+  return runStatus(positionals, options, call);
 }
 
 function warn(warnings: readonly string[], world: AgentWorld): void {
@@ -190,7 +144,7 @@ async function serve(
   log('info', 'probes.listening', 'Serving /healthz, /readyz, /metrics and /status', { port });
 }
 
-function names(call: Call, options: Options): number {
+function names(call: Call, { options }: Arguments): number {
   const settings = readSettings(call.environment, systemFiles());
   for (const warning of settings.warnings) writeError(`warning: ${warning}\n`);
   const reading = agentSources(settings).names();
@@ -204,27 +158,28 @@ function names(call: Call, options: Options): number {
     );
   const { source, names: wanted } = reading;
   call.print(
-    options.asJson
+    options.output === 'json'
       ? `${JSON.stringify({ source, names: wanted }, undefined, 2)}\n`
       : namesTable(wanted),
   );
   return 0;
 }
 
-async function inspect(call: Call, options: Options): Promise<number> {
+async function inspect(call: Call, { positionals, options }: Arguments): Promise<number> {
   const { inspectionText, inspectVolume } = await import('../agent/inspect.ts');
-  const directory = options.positionals[0] ?? readDirectory(call.environment);
+  const directory = positionals[0] ?? readDirectory(call.environment);
   const volume = diskVolume(directory);
   const state = { published: volume.read(), pending: volume.readPending() };
   const inspection = inspectVolume(directory, state, new Date());
   call.print(
-    options.asJson ? `${JSON.stringify(inspection, undefined, 2)}\n` : inspectionText(inspection),
+    options.output === 'json'
+      ? `${JSON.stringify(inspection, undefined, 2)}\n`
+      : inspectionText(inspection),
   );
   return inspection.usable ? 0 : 1;
 }
 
-async function help(call: Call, options: Options): Promise<number> {
-  const [topic] = options.positionals;
+async function printHelp(call: Call, topic: string | undefined): Promise<number> {
   // The longest texts of the program, and never needed in a pod.
   const { helpFor } = await import('./help.ts');
   const text = helpFor(topic);

@@ -82,18 +82,19 @@ In a Deployment:
   signer          issue approved requests from a CA, publish its bundle, remove what is finished
 
 For people:
+  status [POD...] print each pod's state, time left, names and last error; exit 1 when one is not fine
   approver --explain FILE   print the verdict on a saved request, rule by rule; changes nothing
   names           print each name the pod would ask for, and where it comes from
   inspect [DIR]   print what is on the volume; exit 1 when an application could not use it
   help settings   print every setting (environment variables)
 
 Options:
-  -o, --output json   names and inspect: JSON instead of a table
+  -o, --output json   names, inspect and status: JSON instead of a table
   -h, --help          this text, or that of a command
       --version       the version
 
-Exit codes: 0 done, 1 not usable (inspect), 64 wrong usage, 69 API unreachable, 71 cannot listen,
-73 volume not writable, 75 try again later, 76 certificate not acceptable, 77 denied or forbidden,
+Exit codes: 0 done, 1 not usable (inspect) or not fine (status), 64 wrong usage, 69 API unreachable,
+71 cannot listen, 73 volume not writable, 75 try again later, 76 certificate not acceptable, 77 denied or forbidden,
 78 settings. docs/operations.md explains each error.
 `;
 
@@ -131,6 +132,29 @@ Issues approved requests of PODSEAL_SIGNER_NAMES from the CA in PODSEAL_CA_SECRE
 first start. Publishes its bundle as ConfigMap podseal-trust and as ClusterTrustBundle. Removes
 finished requests of its signer names. Of several replicas the one with the lease works. Needs
 examples/rbac/signer.yaml. Serves /healthz, /readyz and /metrics on PODSEAL_LISTEN.
+`,
+  injector: `Usage: podseal injector
+
+Answers the API server about pods that are being created, adds the agent to those that ask for it by
+label (docs/injection.md), and keeps ConfigMaps podseal-services and podseal-trust in their namespaces.
+Every replica answers; the one with the lease publishes. Needs examples/rbac/injector.yaml and, in
+PODSEAL_DIR, the certificate that an agent in its own pod keeps. Serves the webhook on
+PODSEAL_WEBHOOK_LISTEN, and /healthz, /readyz and /metrics on PODSEAL_LISTEN.
+`,
+  status: `Usage: podseal status [POD...] [-n NAMESPACE | -A] [-l SELECTOR] [-o wide|json]
+
+One row for each pod that has an agent or should have one: state, time left, names, last error. Below
+it, for each pod that is not fine, why, and what to do. Asks the agents through the API server, so it
+runs wherever kubectl does: KUBECONFIG, or ~/.kube/config. Pods that are named are always shown.
+
+  -n, --namespace NAMESPACE   instead of that of the kubeconfig's context
+  -A, --all-namespaces        all of them
+  -l, --selector SELECTOR     pods with these labels, as kubectl takes it
+  -o, --output wide           issuer, serial, renewal, what the application serves, version too
+  -o, --output json           an array with an object for each pod
+
+Exits 0 when all are fine, 1 when one is not. Needs examples/rbac/status.yaml; docs/status.md explains
+each state.
 `,
   inspect: `Usage: podseal inspect [DIR] [-o json]
 

@@ -18,4 +18,6 @@ export interface ApiEndpoint {
   headers(): Promise<Readonly<Record<string, string>>>;
   /** For people: where the credentials come from. */
   readonly source: string;
+  /** The one that people mean who name none, where a kubeconfig says so. */
+  readonly namespace?: string | undefined;
 }

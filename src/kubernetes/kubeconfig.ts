@@ -3,6 +3,7 @@ import { type RequestOptions } from 'node:https';
 import { PodsealError } from '../errors.ts';
 import { sha256Hex } from '../pki/signature.ts';
 import { type ApiEndpoint, type TlsMaterial } from './api-endpoint.ts';
+import { textOf } from './json.ts';
 
 /**
  * The API server of a kubeconfig's current context, for running outside the cluster. Its own bundle,
@@ -35,6 +36,7 @@ export function kubeconfigEndpoint(path: string): ApiEndpoint {
   return {
     serverUrl: cluster.server.replace(/\/$/, ''),
     source: path,
+    namespace: textOf(config.getContextObject(config.getCurrentContext())?.namespace),
     async tls() {
       const { ca, cert, key, rejectUnauthorized, servername } = await options();
       const material = Object.fromEntries(

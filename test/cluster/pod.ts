@@ -10,6 +10,9 @@ export interface PodSpec {
   readonly hostname?: string;
   readonly subdomain?: string;
   readonly podIPs?: readonly string[];
+  /** Further fields of its spec, and of its status. */
+  readonly spec?: Readonly<Record<string, unknown>>;
+  readonly status?: Readonly<Record<string, unknown>>;
 }
 
 export interface TestPod {
@@ -72,10 +75,16 @@ export async function createPod(api: ApiClient, spec: PodSpec): Promise<TestPod>
       ...(spec.hostname === undefined ? {} : { hostname: spec.hostname }),
       ...(spec.subdomain === undefined ? {} : { subdomain: spec.subdomain }),
       containers: [{ name: 'app', image: 'app' }],
+      ...spec.spec,
     },
   })) as { metadata: { uid: string } };
   const { uid } = created.metadata;
-  const status = { phase: 'Running', podIP: podIPs[0], podIPs: podIPs.map((ip) => ({ ip })) };
+  const status = {
+    phase: 'Running',
+    podIP: podIPs[0],
+    podIPs: podIPs.map((ip) => ({ ip })),
+    ...spec.status,
+  };
   await api.must('PATCH', `${pods}/${name}/status`, { status }, 'application/merge-patch+json');
   const token = await boundToken(api, { namespace, name, uid, serviceAccount });
   return { namespace, name, uid, serviceAccount, podIPs, token };
