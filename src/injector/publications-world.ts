@@ -15,6 +15,8 @@ export interface PublicationsConfig extends Pick<ReplicaConfig, 'follow'> {
   readonly workers: number;
   /** How often pods are looked through. */
   readonly sweepMs: number;
+  /** What no pod needs is kept for so long: one may just be in the making. 60 s by default. */
+  readonly spareMs?: number;
 }
 
 /** What publications need of the outside. */

@@ -20,7 +20,7 @@ import {
 } from './slipped-through.ts';
 
 export interface RoundsContext {
-  readonly config: Pick<PublicationsConfig, 'namespace' | 'sweepMs'>;
+  readonly config: Pick<PublicationsConfig, 'namespace' | 'sweepMs' | 'spareMs'>;
   readonly world: PublicationsWorld;
   readonly replica: Pick<PublicationsReplica, 'failed'>;
   readonly view: PublicationView;
@@ -31,7 +31,7 @@ export interface RoundsContext {
 
 const backoff = { firstMs: 2_000, maximumMs: 60_000 };
 /** A pod is being created, perhaps, whose admission another replica has answered. */
-const spareMs = 60_000;
+const usualSpareMs = 60_000;
 /** Events of a round: the metric counts all, and the log names as many as fit. */
 const maximumEvents = 200;
 const maximumNames = 20;
@@ -125,10 +125,11 @@ function claimNeeded(context: RoundsContext, needing: ReadonlySet<string>): void
 
 /** What was of no use a round ago already. `idle` says since when each is. */
 function unneeded(
-  { world, view }: RoundsContext,
+  { config, world, view }: RoundsContext,
   needing: ReadonlySet<string>,
   idle: Map<string, number>,
 ): readonly string[] {
+  const { spareMs = usualSpareMs } = config;
   const now = world.clock.uptimeMs();
   const idleNow = view
     .claimed()

@@ -17,6 +17,7 @@ import { systemClock } from '../../src/node/system-clock.ts';
 import { systemRandom } from '../../src/node/system-random.ts';
 import { type ApiClient } from '../cluster/api-client.ts';
 import { type ControlPlane } from '../cluster/control-plane.ts';
+import { rbacObjects } from './controllers.ts';
 import { logTwin, type LogTwin, metricsTwin, type MetricsTwin } from './signer-twins.ts';
 import { until } from './until.ts';
 
@@ -52,6 +53,8 @@ export interface PublishingReplica extends Publications {
   synced(): Promise<void>;
   /** Calls of the API so far, by method and path; lease and watches left out. */
   readonly calls: readonly string[];
+  /** Verb and resource of everything that was asked of the API, as RBAC writes them. */
+  readonly used: ReadonlySet<string>;
   stop(): Promise<void>;
 }
 
@@ -62,11 +65,25 @@ export interface ReplicaOptions {
   /** It never leads. */
   readonly followsOnly?: true;
   readonly sweepMs?: number;
+  readonly spareMs?: number;
+  /** Its clock is so far ahead: what was made just now is old. */
+  readonly aheadMs?: number;
+}
+
+/** Verb and resource of everything that the file grants. */
+export function granted(): ReadonlySet<string> {
+  return new Set(
+    rbacObjects('injector').flatMap(({ rules = [] }) =>
+      rules.flatMap(({ verbs, resources }) =>
+        verbs.flatMap((verb) => resources.map((resource) => `${verb} ${resource}`)),
+      ),
+    ),
+  );
 }
 
 /** A replica of what the injector publishes, in this process, with the rights of the token. */
 export function startPublishing(plane: ControlPlane, options: ReplicaOptions): PublishingReplica {
-  const { token, holder, sweepMs = 3_600_000 } = options;
+  const { token, holder, sweepMs = 3_600_000, spareMs = 60_000, aheadMs = 0 } = options;
   const endpoint: ApiEndpoint = {
     serverUrl: plane.serverUrl,
     source: 'the test',
@@ -74,10 +91,15 @@ export function startPublishing(plane: ControlPlane, options: ReplicaOptions): P
     headers: () => Promise.resolve({ authorization: `Bearer ${token}` }),
   };
   const made: string[] = [];
+  const used = new Set<string>();
   const bare = apiCalls(endpoint, { maximumConnections: 16, observe: () => undefined });
   const calls: typeof bare = {
-    ...bare,
+    watch(call, onLine, stop) {
+      used.add(`${call.attempted.verb} ${call.attempted.resource}`);
+      return bare.watch(call, onLine, stop);
+    },
     call(call) {
+      used.add(`${call.attempted.verb} ${call.attempted.resource}`);
       if (!call.path.includes('/leases')) made.push(`${call.method} ${call.path}`);
       return bare.call(call);
     },
@@ -91,9 +113,10 @@ export function startPublishing(plane: ControlPlane, options: ReplicaOptions): P
     lease: holder === undefined ? undefined : { holder, durationMs: 3_000 },
     workers: 4,
     sweepMs,
+    spareMs,
   };
   const basics = {
-    clock: systemClock,
+    clock: { ...systemClock, now: () => new Date(Date.now() + aheadMs) },
     random: systemRandom,
     log: logged.log,
     metrics,
@@ -125,6 +148,7 @@ export function startPublishing(plane: ControlPlane, options: ReplicaOptions): P
     metrics,
     logged,
     calls: made,
+    used,
     synced: async () => {
       await until('everything to be listed', () => copy.missing().length === 0);
     },
