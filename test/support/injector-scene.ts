@@ -18,6 +18,8 @@ export interface InjectorScene {
   readonly system: string;
   readonly configuration: string;
   readonly injector: RunningController;
+  /** With the certificate that is served. */
+  readonly certificateDirectory: string;
   /** Where the API server calls. */
   readonly url: string;
   /** Makes a namespace whose pods reach the injector. */
@@ -111,6 +113,7 @@ export async function injectorScene(
     system: system.namespace,
     configuration,
     injector,
+    certificateDirectory: directory,
     url,
     async namespace(labels = { 'podseal.dev/inject': 'enabled' }) {
       const name = `injected-${id}-${namespaces.length}`;
