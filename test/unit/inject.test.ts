@@ -79,7 +79,7 @@ describe('golden pods', () => {
   };
   for (const [name, [pod, settings]] of Object.entries(cases))
     test(name, () => {
-      const path = join(import.meta.dirname, `../golden/pod-${name}.json`);
+      const path = join(import.meta.dirname, `../golden-pods/${name}.json`);
       const found = `${JSON.stringify(injected(pod, settings).pod, undefined, 2)}\n`;
       if (process.env['UPDATE_GOLDEN'] || !existsSync(path)) writeFileSync(path, found);
       equal(found, readFileSync(path, 'utf8'));
