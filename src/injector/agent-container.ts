@@ -45,18 +45,22 @@ export interface AgentContainers {
   readonly sidecar: (Container & Fields) | undefined;
 }
 
-export function agentContainers(
-  spec: PodSpec,
-  wishes: Wishes,
-  access: KeyAccess,
-  settings: AgentSettings,
-  volumeName: string,
-): AgentContainers {
+/** What the container follows from, of one pod. */
+export interface AgentPlan {
+  readonly wishes: Wishes;
+  readonly access: KeyAccess;
+  readonly settings: AgentSettings;
+  /** Name of the volume that the application reads. */
+  readonly volume: string;
+}
+
+export function agentContainers(spec: PodSpec, plan: AgentPlan): AgentContainers {
+  const { wishes, access, settings, volume } = plan;
   const shared = {
     image: wishes.image ?? settings.image,
-    env: environment(spec, wishes, access, settings),
+    env: environment(spec, plan),
     volumeMounts: [
-      { name: volumeName, mountPath: certificateDirectory },
+      { name: volume, mountPath: certificateDirectory },
       { name: agentVolume, mountPath: agentDirectory, readOnly: true },
     ],
     resources: wishes.resources ?? (isGuaranteed(spec) ? guaranteed : usual),
@@ -110,12 +114,7 @@ function isGuaranteed({ containers, initContainers = [] }: PodSpec): boolean {
     );
 }
 
-function environment(
-  spec: PodSpec,
-  wishes: Wishes,
-  access: KeyAccess,
-  settings: AgentSettings,
-): readonly Fields[] {
+function environment(spec: PodSpec, { wishes, access, settings }: AgentPlan): readonly Fields[] {
   const fact = (name: string, fieldPath: string): Fields => ({
     name,
     valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } },

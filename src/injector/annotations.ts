@@ -252,7 +252,7 @@ function resourcesFrom(text: string): Resources {
     for (const amount of Object.values(amounts))
       if (typeof amount !== 'string' || !quantity.test(amount)) throw wrong;
   }
-  return value as Resources;
+  return value;
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

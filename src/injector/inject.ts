@@ -2,6 +2,7 @@ import {
   agentContainers,
   agentFiles,
   agentName,
+  type AgentPlan,
   type AgentSettings,
   certificateVolume,
   initName,
@@ -77,15 +78,12 @@ export interface LeftAlone {
 /** Why the pod is created as it is; undefined: it is to be injected. */
 export function reasonToLeave({ metadata, spec }: PodObject): LeftAlone | undefined {
   const { labels = {}, annotations = {} } = metadata;
-  const asked = labels['podseal.dev/inject'];
-  if (asked === 'false') return { why: 'opted out', warnings: [] };
-  const os = spec.os?.name ?? spec.nodeSelector?.['kubernetes.io/os'];
-  if (os === 'windows') return told('it is a Windows pod, and the agent is for Linux');
+  if (labels['podseal.dev/inject'] === 'false') return { why: 'opted out', warnings: [] };
+  if (isWindows(spec)) return told('it is a Windows pod, and the agent is for Linux');
   if (annotations['kubernetes.io/config.mirror'] !== undefined)
     return { why: 'static pod', warnings: [] };
   const isOurs = labels[agentLabel.key] === agentLabel.value;
-  const names = [...(spec.initContainers ?? []), ...spec.containers].map(({ name }) => name);
-  if (!isOurs && (names.includes(agentName) || names.includes(initName)))
+  if (!isOurs && [...(spec.initContainers ?? []), ...spec.containers].some(isAgent))
     return told('it has a container podseal of its own');
   return undefined;
 }
@@ -95,10 +93,14 @@ function told(why: string): LeftAlone {
 }
 
 function application({ containers, initContainers = [] }: PodSpec): readonly Container[] {
-  return [...initContainers, ...containers].filter(({ name }) => !isAgent(name));
+  return [...initContainers, ...containers].filter((each) => !isAgent(each));
 }
 
-function isAgent(name: string): boolean {
+function isWindows({ os, nodeSelector }: PodSpec): boolean {
+  return (os?.name ?? nodeSelector?.['kubernetes.io/os']) === 'windows';
+}
+
+function isAgent({ name }: Container): boolean {
   return name === agentName || name === initName;
 }
 
@@ -184,18 +186,13 @@ function endingWarnings(spec: PodSpec, { nativeSidecars }: InjectionSettings): r
     : [];
 }
 
-interface Parts {
-  readonly wishes: Wishes;
-  readonly access: KeyAccess;
+interface Parts extends AgentPlan {
   readonly readers: readonly Container[];
-  readonly settings: InjectionSettings;
-  /** Name of the volume with the certificate. */
-  readonly volume: string;
 }
 
 function specWith(spec: PodSpec, parts: Parts): PodSpec {
   const { wishes, access, settings, volume } = parts;
-  const { init, sidecar } = agentContainers(spec, wishes, access, settings, volume);
+  const { init, sidecar } = agentContainers(spec, parts);
   const withMounts = (containers: readonly Container[]): readonly Container[] =>
     containers.map((each) =>
       parts.readers.includes(each) ? mounting(each, volume, wishes) : each,

@@ -12,11 +12,11 @@ export interface WebhookServer {
   readonly listen: ListenAddress;
   /** Answers the JSON text of a POST to `path`. */
   readonly path: string;
-  answer(body: string): Promise<Answer>;
+  readonly answer: (body: string) => Promise<Answer>;
   /** A new certificate is served from now on. */
-  onCertificate(): void;
+  readonly onCertificate: () => void;
   /** What is on the volume cannot be used, or followed; what was served before goes on. */
-  onProblem(why: string): void;
+  readonly onProblem: (why: string) => void;
 }
 
 /** An AdmissionReview holds one object, which etcd would refuse above 1.5 MiB. */
@@ -115,27 +115,36 @@ function readPair(directory: string): { readonly cert: string; readonly key: str
 async function respond(
   request: IncomingMessage,
   reply: ServerResponse,
-  { path, answer }: WebhookServer,
+  webhook: WebhookServer,
 ): Promise<void> {
-  const text = (status: number, body: string): void => {
-    reply.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${body}\n`);
-  };
   try {
-    if ((request.url ?? '').replace(/\?.*$/, '') !== path)
-      return text(404, `there is ${path} alone`);
-    if (request.method !== 'POST') return text(405, 'only POST');
-    const body = await bodyOf(request);
-    if (body === undefined) {
-      reply.setHeader('connection', 'close');
-      return text(413, `a review has at most ${maximumBodyBytes} bytes`);
-    }
-    const { status, contentType, body: content } = await answer(body);
-    reply.writeHead(status, { 'content-type': contentType }).end(content);
+    const { status, contentType, body } = await answerTo(request, webhook);
+    // What is left of a body that is too large is not read.
+    if (status === 413) reply.setHeader('connection', 'close');
+    reply.writeHead(status, { 'content-type': contentType }).end(body);
   } catch (error) {
     // The caller is gone, as after its time limit.
     if (reply.headersSent || reply.destroyed) reply.destroy();
-    else text(500, error instanceof Error ? error.message : String(error));
+    else reply.writeHead(500).end(`${error instanceof Error ? error.message : String(error)}\n`);
   }
+}
+
+async function answerTo(
+  request: IncomingMessage,
+  { path, answer }: WebhookServer,
+): Promise<Answer> {
+  const refusal = (status: number, text: string): Answer => ({
+    status,
+    contentType: 'text/plain; charset=utf-8',
+    body: `${text}\n`,
+  });
+  if ((request.url ?? '').replace(/\?.*$/, '') !== path)
+    return refusal(404, `there is ${path} alone`);
+  if (request.method !== 'POST') return refusal(405, 'only POST');
+  const body = await bodyOf(request);
+  return body === undefined
+    ? refusal(413, `a review has at most ${maximumBodyBytes} bytes`)
+    : answer(body);
 }
 
 /** Undefined: too large. */

@@ -112,7 +112,7 @@ for (const [variant, settings] of Object.entries(variants))
         const { status, body } = await api.request('POST', pods, sent);
         equal(status, 201, JSON.stringify(body));
         // What came back has the defaults of the API server and the shares of its other plugins.
-        const stored = body as unknown as PodObject & { status: { qosClass: string } };
+        const stored = body as PodObject & { status: { qosClass: string } };
         deepEqual(podPatch(stored, injected(stored, settings).pod), []);
         const wanted = name === 'of class Guaranteed' ? 'Guaranteed' : 'Burstable';
         equal(stored.status.qosClass, wanted);
