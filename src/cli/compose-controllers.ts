@@ -234,7 +234,16 @@ export async function composeSigner(
       listing: requestListing(calls, signerName, 'signer'),
     })),
     ca: caSecret(calls, { namespace, name: setup.caSecret }),
-    trust: trustPublisher(calls, namespace, config.signerNames),
+    trust: trustPublisher(calls, namespace, config.signerNames, {
+      clusterRole: setup.clusterRole,
+      onUnowned: ({ message, code, hint }) =>
+        shared.log(
+          'warn',
+          'trust.unowned',
+          `The ClusterTrustBundle has no owner, and would outlive Podseal: ${message}`,
+          { code, hint },
+        ),
+    }),
     issuance: apiIssuance(calls),
     readPod: (pod) => readPod(calls, pod, 'examples/rbac/signer.yaml'),
     writeEvent: apiEvents(calls, 'signer'),

@@ -50,6 +50,8 @@ export interface ApproverSetup extends Surroundings {
 export interface SignerSetup extends Surroundings {
   readonly config: SignerConfig;
   readonly caSecret: string;
+  /** Name of the signer's own ClusterRole. */
+  readonly clusterRole: string;
 }
 
 export interface InjectorSetup extends Surroundings {
@@ -150,8 +152,9 @@ export function readSignerSetup(environment: NodeJS.ProcessEnv): SignerSetup {
     maximumOpenRequests: reader.read('PODSEAL_MAX_OPEN_REQUESTS', wholeNumber(1, 1000)),
   };
   const caSecret = reader.read('PODSEAL_CA_SECRET', (text) => text);
+  const clusterRole = reader.read('PODSEAL_CLUSTER_ROLE', (text) => text);
   refuse(reader.problems);
-  return { ...surroundings, config, caSecret };
+  return { ...surroundings, config, caSecret, clusterRole };
 }
 
 function readSurroundings(

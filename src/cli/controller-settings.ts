@@ -35,6 +35,7 @@ export const signerSettings = {
   PODSEAL_CA_IP_RANGES: '10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7',
   PODSEAL_CA_SETTLE: '2m',
   PODSEAL_MAX_OPEN_REQUESTS: '3',
+  PODSEAL_CLUSTER_ROLE: 'podseal-signer',
   PODSEAL_LISTEN: ':9811',
 } as const;
 

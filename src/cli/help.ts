@@ -67,6 +67,8 @@ export const controllerHelpTexts: Readonly<
     'How long a changed bundle is out before the CA that it announces signs: the kubelet takes a minute to hand it on.',
   PODSEAL_MAX_OPEN_REQUESTS:
     'Unfinished and denied requests that one pod may have; the excess is removed at once.',
+  PODSEAL_CLUSTER_ROLE:
+    'ClusterRole of the signer: the ClusterTrustBundle goes with it when Podseal is uninstalled.',
 };
 
 const usage = `Podseal gives a pod a TLS certificate for exactly the names it serves, and keeps it fresh.

@@ -4,7 +4,7 @@ import { chainConstraints, type NameConstraints } from '../pki/name-constraints.
 import { type Publication, publishedNames, type TrustPublisher } from '../trust/publication.ts';
 import { type ApiCalls } from './api-calls.ts';
 import { type Caller } from './observed-requests.ts';
-import { type Json, listOf, objectOf, textOf } from './json.ts';
+import { type Json, listOf, needed, objectOf, textOf } from './json.ts';
 
 const group = '/apis/certificates.k8s.io';
 
@@ -54,14 +54,22 @@ function publicationIn(configMap: Json): Publication {
   };
 }
 
+/** What belongs to no namespace goes with this when Podseal is uninstalled. */
+export interface BundleOwner {
+  readonly clusterRole: string;
+  /** The bundle is published all the same, and would be left over. Said once. */
+  onUnowned(error: PodsealError): void;
+}
+
 /** ConfigMap `podseal-trust` in the signer's namespace, and one ClusterTrustBundle for each signer name. */
 export function trustPublisher(
   calls: ApiCalls,
   namespace: string,
   signerNames: readonly string[],
+  owner: BundleOwner,
 ): TrustPublisher {
   const configMap = configMapCalls(calls, namespace, 'signer');
-  const bundles = clusterTrustBundles(calls);
+  const bundles = clusterTrustBundles(calls, owner);
   return {
     async read() {
       const found = await configMap.read();
@@ -102,8 +110,9 @@ export function trustBundleName(signerName: string): string {
 }
 
 /** certificates.k8s.io/v1 from Kubernetes 1.37, v1beta1 before where it is switched on, else none. */
-function clusterTrustBundles(calls: ApiCalls) {
+function clusterTrustBundles(calls: ApiCalls, owner: BundleOwner) {
   let version: string | undefined;
+  let isUnownedSaid = false;
   const attempted = (verb: string, name: string) => ({
     verb,
     resource: 'clustertrustbundles',
@@ -128,6 +137,38 @@ function clusterTrustBundles(calls: ApiCalls) {
       if (version === undefined && (await serves(candidate))) version = candidate;
     return version;
   };
+  const bring = async (all: string, one: string, spec: BundleSpec): Promise<Json> => {
+    const { name, signerName, trustBundle } = spec;
+    const found = await unlessMissing(() =>
+      calls.call({ method: 'GET', path: one, attempted: attempted('get', name) }),
+    );
+    if (!found) {
+      // Should this version of the API be gone, the next attempt finds the one that came for it.
+      version = undefined;
+      const body = { metadata: { name }, spec: { signerName, trustBundle } };
+      return objectOf(
+        await calls.call({ method: 'POST', path: all, body, attempted: attempted('create', name) }),
+      );
+    }
+    if (textOf(objectOf(found['spec'])['trustBundle']) === trustBundle) return found;
+    const body = { metadata: versionOf(found), spec: { trustBundle } };
+    return objectOf(
+      await calls.call({ method: 'PATCH', path: one, body, attempted: attempted('patch', name) }),
+    );
+  };
+  /** By itself, and after the rest: nothing about the owner may keep a bundle from being published. */
+  const giveOwner = async (one: string, name: string, standing: Json): Promise<void> => {
+    if (listOf(objectOf(standing['metadata'])['ownerReferences']).length > 0) return;
+    try {
+      const reference = await readOwner(calls, owner.clusterRole);
+      const body = { metadata: { ...versionOf(standing), ownerReferences: [reference] } };
+      await calls.call({ method: 'PATCH', path: one, body, attempted: attempted('patch', name) });
+    } catch (error) {
+      if (!(error instanceof PodsealError)) throw error;
+      if (!isUnownedSaid) owner.onUnowned(error);
+      isUnownedSaid = true;
+    }
+  };
   return {
     async publish(signerName: string, trustBundle: string): Promise<void> {
       const api = await served();
@@ -135,26 +176,36 @@ function clusterTrustBundles(calls: ApiCalls) {
       const name = trustBundleName(signerName);
       const all = `${group}/${api}/clustertrustbundles`;
       const one = `${all}/${encodeURIComponent(name)}`;
-      const found = await unlessMissing(() =>
-        calls.call({ method: 'GET', path: one, attempted: attempted('get', name) }),
-      );
-      if (!found) {
-        // Should this version of the API be gone, the next attempt finds the one that came for it.
-        version = undefined;
-        await calls.call({
-          method: 'POST',
-          path: all,
-          body: { metadata: { name }, spec: { signerName, trustBundle } },
-          attempted: attempted('create', name),
-        });
-      } else if (textOf(objectOf(found['spec'])['trustBundle']) !== trustBundle)
-        await calls.call({
-          method: 'PATCH',
-          path: one,
-          body: { metadata: versionOf(found), spec: { trustBundle } },
-          attempted: attempted('patch', name),
-        });
+      await giveOwner(one, name, await bring(all, one, { name, signerName, trustBundle }));
     },
+  };
+}
+
+interface BundleSpec {
+  readonly name: string;
+  readonly signerName: string;
+  /** PEM. */
+  readonly trustBundle: string;
+}
+
+async function readOwner(calls: ApiCalls, clusterRole: string): Promise<Json> {
+  const group = 'rbac.authorization.k8s.io';
+  const found = await calls.call({
+    method: 'GET',
+    path: `/apis/${group}/v1/clusterroles/${encodeURIComponent(clusterRole)}`,
+    attempted: {
+      verb: 'get',
+      resource: 'clusterroles',
+      what: `ClusterRole ${JSON.stringify(clusterRole)}`,
+      rbac: 'apply examples/rbac/signer.yaml.',
+    },
+  });
+  const { uid } = objectOf(objectOf(found)['metadata']);
+  return {
+    apiVersion: `${group}/v1`,
+    kind: 'ClusterRole',
+    name: clusterRole,
+    uid: needed(uid, 'metadata.uid'),
   };
 }
 

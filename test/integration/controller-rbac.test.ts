@@ -209,6 +209,9 @@ const duties = {
     const root = await replaceCa(scene);
     return happens(scene, async () => (await configMap(scene))?.includes(root) ?? false);
   },
+  async ownsTheClusterBundle(scene) {
+    return happens(scene, async () => (await ownersOfTheClusterBundle(scene)).length > 0);
+  },
   async takesAnotherCaForTheCluster(scene) {
     const root = await replaceCa(scene);
     return happens(scene, async () => (await clusterBundle(scene))?.includes(root) ?? false);
@@ -318,10 +321,22 @@ async function configMap({ system }: Scene): Promise<string | undefined> {
 const bundleName = ({ signerName }: Scene): string => trustBundleName(signerName);
 const clusterBundleAccess = { group: 'certificates.k8s.io', resource: 'clustertrustbundles' };
 
-async function clusterBundle(scene: Scene): Promise<string | undefined> {
+interface ClusterBundle {
+  readonly metadata?: { readonly ownerReferences?: readonly object[] };
+  readonly spec?: { readonly trustBundle: string };
+}
+
+async function readClusterBundle(scene: Scene): Promise<ClusterBundle> {
   const path = `/apis/certificates.k8s.io/v1/clustertrustbundles/${bundleName(scene)}`;
-  const { body } = await api.request('GET', path);
-  return (body as { spec?: { trustBundle: string } }).spec?.trustBundle;
+  return (await api.request('GET', path)).body as ClusterBundle;
+}
+
+async function clusterBundle(scene: Scene): Promise<string | undefined> {
+  return (await readClusterBundle(scene)).spec?.trustBundle;
+}
+
+async function ownersOfTheClusterBundle(scene: Scene): Promise<readonly object[]> {
+  return (await readClusterBundle(scene)).metadata?.ownerReferences ?? [];
 }
 
 /** Resolves to the new root, when the old one has signed. */
@@ -416,6 +431,12 @@ const losses: Readonly<Record<ControllerName, Readonly<Record<string, Loss>>>> =
     // Every service account has it by the ClusterRole system:cluster-trust-bundle-discovery.
     'get clustertrustbundles': { duty: 'readsTheClusterBundle' },
     'patch clustertrustbundles': { duty: 'takesAnotherCaForTheCluster' },
+    'get clusterroles': { duty: 'ownsTheClusterBundle' },
+    // The API server of the tests has OwnerReferencesPermissionEnforcement.
+    'delete clustertrustbundles': {
+      duty: 'ownsTheClusterBundle',
+      call: 'patch clustertrustbundles',
+    },
     'get pods': { duty: 'removesWhatIsAbandoned', changes: hurried },
     'create events': { duty: 'tellsThePodOfCertificates' },
     'patch events': { duty: 'tellsThePodOfCertificatesAgain' },

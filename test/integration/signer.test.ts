@@ -297,7 +297,10 @@ describe('the signer and its CA', () => {
       'both roots',
       async () => (await scene.published())?.['ca.crt'] === bundle(old, next),
     );
-    assert.equal(await scene.clusterBundle(), bundle(old, next));
+    await until(
+      'both in the ClusterTrustBundle',
+      async () => (await scene.clusterBundle()) === bundle(old, next),
+    );
     const signs = (): unknown =>
       signer.lines().findLast(({ event }) => event === 'ca.signs')?.['fingerprint'];
     assert.equal(signs(), old.certificate.fingerprint);
@@ -341,6 +344,57 @@ describe('the signer and its CA', () => {
       assert.ok(Date.now() - startedAt < 20_000);
       assert.deepEqual(await scene.published(), good);
     }
+  });
+});
+
+describe('the ClusterTrustBundle', () => {
+  interface Bundle {
+    readonly metadata: { readonly ownerReferences?: readonly Readonly<Record<string, string>>[] };
+  }
+  const read = async (scene: Scene): Promise<Bundle | undefined> => {
+    const { status, body } = await api.request('GET', clusterBundlePath(scene.signerName));
+    return status === 200 ? (body as Bundle) : undefined;
+  };
+  const ownersOf = async (scene: Scene) => (await read(scene))?.metadata.ownerReferences ?? [];
+  const roleOf = ({ system }: Scene): string =>
+    `/apis/rbac.authorization.k8s.io/v1/clusterroles/${system.namespace.replace('podseal', 'podseal-signer')}`;
+
+  test('goes with the ClusterRole of the signer', async (t) => {
+    const scene = await sceneFor(t);
+    const signer = await scene.system.start('signer');
+    const role = (await api.must('GET', roleOf(scene))) as { metadata: Record<string, string> };
+    const { name, uid } = role.metadata;
+    const owner = { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', name, uid };
+    await until('an owner', async () => (await ownersOf(scene)).length > 0);
+    assert.deepEqual(await ownersOf(scene), [owner]);
+    // An older version left one without an owner, with other roots.
+    await signer.stop();
+    await api.must('DELETE', clusterBundlePath(scene.signerName));
+    await api.must('POST', clusterBundlePath(scene.signerName).replace(/[^/]*$/, ''), {
+      metadata: { name: trustBundleName(scene.signerName) },
+      spec: { signerName: scene.signerName, trustBundle: caNamed('former').pem },
+    });
+    await scene.system.start('signer');
+    await until('an owner', async () => (await ownersOf(scene)).length > 0);
+    assert.deepEqual(await ownersOf(scene), [owner]);
+    assert.equal(await scene.clusterBundle(), (await scene.published())?.['ca.crt']);
+    await api.must('DELETE', roleOf(scene));
+    await until('the bundle to be collected', async () => (await read(scene)) === undefined);
+  });
+
+  test('is published without an owner where there is no such role, and that is said once', async (t) => {
+    const scene = await sceneFor(t);
+    const signer = await scene.system.start('signer', { PODSEAL_CLUSTER_ROLE: 'not-there' });
+    const { message } = await signer.logged('trust.unowned');
+    assert.match(message, /would outlive Podseal: Cannot get ClusterRole "not-there"/);
+    await scene.issued();
+    await scene.store(secretOf(caNamed('next')));
+    await until(
+      'another look',
+      async () => (await scene.clusterBundle())?.split('BEGIN').length === 3,
+    );
+    assert.deepEqual(await ownersOf(scene), []);
+    assert.equal(signer.lines().filter(({ event }) => event === 'trust.unowned').length, 1);
   });
 });
 

@@ -86,10 +86,7 @@ export interface ControllerSystem {
   /** Everything that was started here, in that order. */
   readonly running: readonly RunningController[];
   /** Starts another replica; resolves once it listens. */
-  start(
-    name: ProgramName,
-    changes?: Readonly<Record<string, string>>,
-  ): Promise<RunningController>;
+  start(name: ProgramName, changes?: Readonly<Record<string, string>>): Promise<RunningController>;
   /** Starts another replica whose token is bound to a pod, as in a cluster. */
   startInPod(
     name: ProgramName,
@@ -151,7 +148,9 @@ export async function controllerSystem(
       PODSEAL_SERVICE_ACCOUNT_DIR: account,
       ...(name === 'injector' ? {} : { PODSEAL_SIGNER_NAMES: signerNames.join(',') }),
       PODSEAL_LISTEN: '127.0.0.1:0',
-      ...(name === 'signer' ? { PODSEAL_CA_SETTLE: '0s' } : {}),
+      ...(name === 'signer'
+        ? { PODSEAL_CA_SETTLE: '0s', PODSEAL_CLUSTER_ROLE: `podseal-signer-${id}` }
+        : {}),
       ...changes,
     });
     const controller = runningController(program, podName);
@@ -217,7 +216,8 @@ function relocate(
   const { id, namespace, signerNames, webhookConfiguration } = place;
   const { metadata, rules, roleRef, subjects } = object;
   const isForeign = (kind: RbacObject['kind']): boolean => kind.startsWith('Cluster');
-  const rename = (name: string): string[] => {
+  const rename = (name: string, { resources }: RbacRule): string[] => {
+    if (resources.includes('clusterroles')) return [`${name}-${id}`];
     if (name === 'podseal.dev/serving') return [...signerNames];
     if (name === 'podseal-injector' && webhookConfiguration !== undefined)
       return [webhookConfiguration, name];
@@ -234,7 +234,9 @@ function relocate(
       rules: rules
         .map((rule) => ({
           ...rule,
-          ...(rule.resourceNames && { resourceNames: rule.resourceNames.flatMap(rename) }),
+          ...(rule.resourceNames && {
+            resourceNames: rule.resourceNames.flatMap((name) => rename(name, rule)),
+          }),
         }))
         .map(alterRule)
         .filter(({ verbs }) => verbs.length > 0),
