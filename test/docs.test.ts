@@ -3,10 +3,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { rules } from '../src/approver/rules.ts';
-import { approverSettings, injectorSettings, signerSettings } from '../src/cli/controller-settings.ts';
+import {
+  approverSettings,
+  injectorSettings,
+  signerSettings,
+} from '../src/cli/controller-settings.ts';
 import { controllerHelpTexts, injectorHelpTexts, settingsHelpTexts } from '../src/cli/help.ts';
 import { agentSettings } from '../src/cli/settings.ts';
 import { errorCodes } from '../src/errors.ts';
+import { states } from '../src/status/pod-status.ts';
 import { controllerMetrics } from '../src/telemetry/controller-metrics.ts';
 import { agentMetrics } from '../src/telemetry/metrics.ts';
 import { podEventReasons } from '../src/telemetry/pod-events.ts';
@@ -69,6 +74,17 @@ test('operations.md lists every Event', () => {
       .sort(),
     [...podEventReasons].sort(),
   );
+});
+
+test('status.md lists every state of a pod, and which of them are fine', () => {
+  const documented = tableRows('docs/status.md', /^[a-z ]+$/)
+    .filter(([, isFine]) => isFine === 'yes' || isFine === 'no')
+    .map(([state, isFine]) => [state, isFine]);
+  const expected = Object.entries(states).map(([state, { isFine }]) => [
+    state,
+    isFine ? 'yes' : 'no',
+  ]);
+  deepEqual(documented.sort(), expected.sort());
 });
 
 test('operations.md lists every error with its exit code and how it is tried again', () => {

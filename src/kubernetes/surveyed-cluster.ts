@@ -1,4 +1,5 @@
 import { standingOf } from '../certificates/observed-request.ts';
+import { requestName } from '../certificates/signing-request.ts';
 import { type Listing } from '../controller/list-watch.ts';
 import { PodsealError } from '../errors.ts';
 import { boundPodOf } from '../identity/requester.ts';
@@ -174,12 +175,13 @@ function seenEvent(object: Json): SeenEvent | undefined {
   };
 }
 
-/** Only what the pod itself asked for: anybody can call a request after somebody else's pod. */
+/** Only what the pod's own agent asked for: anybody can call a request after somebody else's pod. */
 function seenRequest(object: Json, podUids: ReadonlySet<string>): SeenRequest | undefined {
   const request = readObservedRequest(object);
   const bound = boundPodOf(request.requester);
   if (bound.kind !== 'pod' || !podUids.has(bound.pod.uid)) return undefined;
   const { name, signerName, createdAt, conditions } = request;
+  if (!name.startsWith(requestName(bound.pod.uid, ''))) return undefined;
   const decided = conditions.find(({ type }) => type === 'Denied' || type === 'Failed');
   return {
     podUid: bound.pod.uid,
