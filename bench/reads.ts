@@ -154,6 +154,8 @@ function world(requests: SigningRequests, rootPem: string): AgentWorld {
       readPending: () => pending,
       writePending: (next) => (pending = next),
       clearPending: () => (pending = undefined),
+      readTold: () => undefined,
+      writeTold: () => undefined,
     },
     log: () => undefined,
     metrics: metricsRegistry(),

@@ -11,6 +11,7 @@ import { clientWithoutSideEffects, stubs, trimmedCalls, trimmedModels } from './
 /** Parts that other parts load at run time, by source file. */
 const parts: Readonly<Record<string, string>> = {
   'commands.ts': './agent.cjs',
+  'compose-telling.ts': './telling.cjs',
   'controllers.ts': './controllers.cjs',
   'help.ts': './help.cjs',
   'inspect.ts': './inspect.cjs',
@@ -79,6 +80,7 @@ await bundle('src/kubernetes/kubeconfig.ts', 'kubeconfig.cjs', [
 ]);
 await bundle('src/cli/controllers.ts', 'controllers.cjs', []);
 await bundle('src/cli/status.ts', 'status.cjs', []);
+await bundle('src/cli/compose-telling.ts', 'telling.cjs', []);
 const watching = await bundle('src/node/watch-files.ts', 'watch-files.cjs', []);
 await chmod(join(root, 'dist/podseal.cjs'), 0o755);
 

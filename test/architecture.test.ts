@@ -98,6 +98,7 @@ test('only the composing files and the commands introduce adapters', () => {
     'cli/api-server.ts',
     'cli/commands.ts',
     'cli/compose-controllers.ts',
+    'cli/compose-telling.ts',
     'cli/compose.ts',
     'cli/controllers.ts',
     'cli/explain.ts',

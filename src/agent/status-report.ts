@@ -1,3 +1,5 @@
+import { type HookReport } from '../application/hook.ts';
+import { type Application } from '../application/serving.ts';
 import { PodsealError } from '../errors.ts';
 import { allNames } from '../identity/subject-names.ts';
 import { oneLine, subjectNamesIn } from '../pki/certificate.ts';
@@ -67,17 +69,6 @@ export interface ReportedError {
   readonly at: string;
   readonly again: string;
 }
-
-/** What became of the newest set's hook; `none` and null before its first run. */
-export interface HookReport {
-  readonly hook: 'signal' | 'http';
-  readonly outcome: 'ok' | 'failed' | 'none';
-  readonly at: string | null;
-  readonly why: string;
-}
-
-/** Which certificate the application serves, beside the one on the volume. */
-export type Application = 'current' | 'other' | 'unreachable' | 'unknown';
 
 export function statusReport(
   respondent: Respondent,

@@ -1,4 +1,5 @@
 import { isAbsolute, resolve, sep } from 'node:path';
+import { type TellingSettings } from '../agent/telling.ts';
 import { type AgentConfig } from '../agent/world.ts';
 import { PodsealError } from '../errors.ts';
 import { dnsNameProblem, isDnsLabel } from '../identity/dns-name.ts';
@@ -25,6 +26,7 @@ import {
   trustDomainProblem,
 } from './setting-values.ts';
 import { agentSettings, podFacts, type SettingName, unknownSettings } from './settings.ts';
+import { readTelling } from './telling-settings.ts';
 
 type SettingsReader = ReaderOf<SettingName>;
 
@@ -39,6 +41,7 @@ export interface Settings {
   readonly podInfoDirectory: string;
   readonly trustFiles: readonly string[];
   readonly directory: string;
+  readonly telling: TellingSettings;
   readonly serviceAccountDirectory: string;
   readonly kubeconfig: string | undefined;
   /** Undefined: off. */
@@ -95,6 +98,7 @@ function collect(
     podInfoDirectory: reader.read('PODSEAL_POD_INFO_DIR', absolutePath),
     trustFiles: readTrustPaths(reader, directory),
     directory,
+    telling: readTelling(reader, pod.ipAddresses),
     serviceAccountDirectory: reader.read('PODSEAL_SERVICE_ACCOUNT_DIR', absolutePath),
     kubeconfig: reader.text('KUBECONFIG'),
     listen: reader.read('PODSEAL_LISTEN', listenAddress),

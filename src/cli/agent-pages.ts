@@ -1,4 +1,5 @@
 import { statusReport, type Respondent } from '../agent/status-report.ts';
+import { type Telling } from '../agent/telling.ts';
 import { type Watch } from '../agent/watch.ts';
 import { type Metrics } from '../telemetry/metrics.ts';
 import { type Answer } from '../runtime/web.ts';
@@ -6,9 +7,13 @@ import { type Answer } from '../runtime/web.ts';
 /** What `podseal watch` serves on PODSEAL_LISTEN, by path. */
 export function agentPages(
   respondent: Respondent,
-  agent: Watch,
-  metrics: Metrics & { text(): string },
+  parts: {
+    readonly agent: Watch;
+    readonly telling: Telling;
+    readonly metrics: Metrics & { text(): string };
+  },
 ): (path: string) => Answer {
+  const { agent, telling, metrics } = parts;
   const pages: Readonly<Record<string, () => Answer>> = {
     '/healthz': () => text(200, 'ok\n'),
     '/readyz'() {
@@ -24,10 +29,7 @@ export function agentPages(
       };
     },
     '/status'() {
-      const report = statusReport(respondent, agent.state(), {
-        hooks: [],
-        application: 'unknown',
-      });
+      const report = statusReport(respondent, agent.state(), telling.report());
       return { status: 200, contentType: 'application/json', body: `${JSON.stringify(report)}\n` };
     },
   };

@@ -1,5 +1,13 @@
 import { runInit } from '../agent/init.ts';
 import { namesTable } from '../agent/names-table.ts';
+import { newestSet } from '../agent/newest-set.ts';
+import {
+  announcing,
+  isAskedFor,
+  noTelling,
+  type Telling,
+  type TellingSettings,
+} from '../agent/telling.ts';
 import { watchCertificate } from '../agent/watch.ts';
 import { type AgentWorld } from '../agent/world.ts';
 import { asPodsealError, errorCodes, PodsealError } from '../errors.ts';
@@ -30,6 +38,7 @@ const commands: Readonly<Record<string, Run>> = {
   watch,
   approver: runApprover,
   signer: async (call) => (await import('./controllers.ts')).runSigner(call),
+  injector: async (call) => (await import('./controllers.ts')).runInjector(call),
   names,
   inspect,
   status,
@@ -37,7 +46,7 @@ const commands: Readonly<Record<string, Run>> = {
 };
 
 /** What runs in containers: errors are one JSON line, and the termination message. */
-const containerCommands = ['init', 'watch', 'approver', 'signer'];
+const containerCommands = ['init', 'watch', 'approver', 'signer', 'injector'];
 
 /** Runs the command that the arguments name and returns the exit code; errors are reported here. */
 export async function run(call: Call): Promise<number> {
@@ -96,10 +105,12 @@ async function watch(call: Call): Promise<number> {
   const world = await composeAgent(settings, call.environment, call.stop);
   warn(settings.warnings, world);
   world.metrics.set('podseal_build_info', 1, { version: call.version });
-  const agent = watchCertificate(settings.agent, world);
+  const telling = await tellingOf(settings.telling, world);
+  const volume = announcing(world.volume, telling);
+  const agent = watchCertificate(settings.agent, { ...world, volume });
   const { pod, agent: config, listen } = settings;
   const respondent = { pod, signerName: config.signerName, version: call.version };
-  const pages = agentPages(respondent, agent, world.metrics);
+  const pages = agentPages(respondent, { agent, telling, metrics: world.metrics });
   if (listen) await serve(listen, pages, world.log, call.stop);
   // Loaded here, so that init does not pay for it.
   const { watchFiles } = await import('../node/watch-files.ts');
@@ -110,9 +121,21 @@ async function watch(call: Call): Promise<number> {
       `Cannot watch files by notification: ${why}; they are polled`,
     ),
   );
+  void telling.run(call.stop);
   await agent.run(call.stop);
   world.log('info', 'command.stopped', 'Stopped as told');
   return 0;
+}
+
+async function tellingOf(settings: TellingSettings, world: AgentWorld): Promise<Telling> {
+  if (!isAskedFor(settings)) return noTelling;
+  // A part of its own, which the agents of most pods do not need.
+  const { composeTelling } = await import('./compose-telling.ts');
+  return composeTelling(settings, {
+    ...world,
+    current: () => newestSet(world.volume),
+    told: { read: () => world.volume.readTold(), write: (id) => world.volume.writeTold(id) },
+  });
 }
 
 async function runApprover(call: Call, { options }: Arguments): Promise<number> {

@@ -36,6 +36,13 @@ export const settingsHelpTexts: Readonly<Record<SettingName, string>> = {
     'Longest wait of one attempt; the next one resumes the same request. Hours where people approve.',
   PODSEAL_SERVICE_ACCOUNT_DIR: 'Directory with token and ca.crt for the API server.',
   PODSEAL_LISTEN: 'Address of /healthz, /readyz, /metrics and /status of podseal watch, or off.',
+  PODSEAL_HOOK_SIGNAL:
+    'Tells the application of a new set: process name and signal, like nginx:HUP. Needs shareProcessNamespace and the user of that process.',
+  PODSEAL_HOOK_HTTP:
+    'Tells the application of a new set: a call of its loopback address, like POST http://127.0.0.1:9090/-/reload. 2xx means done.',
+  PODSEAL_HOOK_TIMEOUT: 'Longest time of one attempt of a hook; there are five within a minute.',
+  PODSEAL_PROBE:
+    'Where the application serves the certificate, like 127.0.0.1:8443: looked at by a TLS handshake and compared with the volume.',
   PODSEAL_LOG_LEVEL: 'debug, info, warn or error.',
 };
 

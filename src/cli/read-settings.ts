@@ -37,7 +37,7 @@ export function settingsReader<Name extends string>(
       return parse(value);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      problems.push(`${name}: ${JSON.stringify(value)} ${why}`);
+      problems.push(`${name}: ${JSON.stringify(withoutUser(value))} ${why}`);
       return parse(fallback);
     }
   };
@@ -74,6 +74,11 @@ export function settingsReader<Name extends string>(
         worded(() => variable(value).asBoolStrict(), 'is neither true nor false'),
       ),
   };
+}
+
+/** Whoever puts a password into a URL does not want to find it in a log. */
+function withoutUser(text: string): string {
+  return text.replace(/:\/\/[^/\s]*@/, '://...@');
 }
 
 /** env-var's finding in our own words: its text names a variable that is not the reader's. */

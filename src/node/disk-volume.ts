@@ -51,6 +51,7 @@ export type FileSystem = typeof nodeFs;
 
 const current = '..data';
 const pendingFile = '..pending';
+const toldFile = '..told';
 const receiptFile = '.receipt.json';
 const setName = /^\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.[A-Za-z0-9]{6}$/;
 /** A set stays this long after it was replaced, for readers that resolved `..data` before. */
@@ -89,16 +90,17 @@ export function diskVolume(
       guarded('publish to', () => publish({ path, fs, now: now() }, files, receipt)),
     readPending: () => readPending(path(pendingFile), fs),
     writePending: (pending) =>
-      guarded('keep the pending request in', () => {
-        const temporary = `${pendingFile}_tmp`;
-        fs.rmSync(path(temporary), { recursive: true, force: true });
-        writeFile(fs, path(temporary), JSON.stringify(pending), 0o600);
-        fs.renameSync(path(temporary), path(pendingFile));
-      }),
+      guarded('keep the pending request in', () =>
+        replaceFile(fs, path(pendingFile), JSON.stringify(pending)),
+      ),
     clearPending: () =>
       guarded('remove the pending request from', () =>
         fs.rmSync(path(pendingFile), { recursive: true, force: true }),
       ),
+    readTold: () =>
+      tryTo(() => readNoFollow(fs, path(toldFile), process.geteuid?.()))?.toString('latin1'),
+    writeTold: (id) =>
+      guarded('keep in mind what was told in', () => replaceFile(fs, path(toldFile), id)),
   };
 }
 
@@ -154,6 +156,14 @@ function writeFile(fs: FileSystem, path: string, content: string | Buffer, mode:
   } finally {
     fs.closeSync(fd);
   }
+}
+
+/** A file of our own beside the sets: as it was, or as it is to be, and nobody else's. */
+function replaceFile(fs: FileSystem, path: string, content: string): void {
+  const temporary = `${path}_tmp`;
+  fs.rmSync(temporary, { recursive: true, force: true });
+  writeFile(fs, temporary, content, 0o600);
+  fs.renameSync(temporary, path);
 }
 
 /** Makes `name` a link to `target`, replacing whatever file or link stands there, at once. */

@@ -54,4 +54,7 @@ export interface Volume {
   readPending(): PendingRequest | undefined;
   writePending(pending: PendingRequest): void;
   clearPending(): void;
+  /** What `writeTold` kept: the id of the set that the application was told of last. */
+  readTold(): string | undefined;
+  writeTold(id: string): void;
 }

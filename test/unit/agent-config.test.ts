@@ -67,6 +67,33 @@ const malformed: readonly (readonly [string, string, RegExp])[] = [
   ['PODSEAL_FORMATS', 'pkcs12', /PODSEAL_STORE_PASSWORD_FILE is not set, and PODSEAL_FORMATS asks/],
   ['PODSEAL_STORE_PASSWORD_FILE', '/p', /is set, and PODSEAL_FORMATS does not ask for pkcs12/],
   ['PODSEAL_TIMEOUT', '0s', /"0s" is shorter than 1s/],
+  [
+    'PODSEAL_HOOK_SIGNAL',
+    'nginx',
+    /"nginx" is not the name of a process and one of HUP, .*, like nginx:HUP/,
+  ],
+  ['PODSEAL_HOOK_SIGNAL', 'nginx:KILL', /is not the name of a process and one of/],
+  ['PODSEAL_HOOK_SIGNAL', ':HUP', /is not the name of a process and one of/],
+  ['PODSEAL_HOOK_SIGNAL', '/usr/sbin/nginx:HUP', /is not the name of a process and one of/],
+  [
+    'PODSEAL_HOOK_HTTP',
+    'reload',
+    /"reload" is not a method and a URL, like POST http:\/\/127\.0\.0\.1/,
+  ],
+  ['PODSEAL_HOOK_HTTP', 'TRACE http://127.0.0.1/', /is not a method and a URL/],
+  ['PODSEAL_HOOK_HTTP', 'POST http://127.0.0.1/ now', /is not a method and a URL/],
+  ['PODSEAL_HOOK_HTTP', 'https://127.0.0.1:8443/load', /is not http/],
+  ['PODSEAL_HOOK_HTTP', 'http://admin:secret@127.0.0.1/load', /has a user in it/],
+  ['PODSEAL_HOOK_HTTP', 'http://web.shop.svc/load', /does not call localhost/],
+  ['PODSEAL_HOOK_HTTP', 'http://10.0.0.7/load', /does not call localhost/],
+  ['PODSEAL_HOOK_HTTP', 'http://127.0.0.1.example.com/load', /does not call localhost/],
+  ['PODSEAL_HOOK_HTTP', 'http://[::ffff:127.0.0.1]/load', /does not call localhost/],
+  ['PODSEAL_HOOK_TIMEOUT', '0s', /"0s" is shorter than 1s/],
+  ['PODSEAL_PROBE', '8443', /"8443" is not an address and a port, like 127\.0\.0\.1:8443/],
+  ['PODSEAL_PROBE', '127.0.0.1:0', /is not an address and a port/],
+  ['PODSEAL_PROBE', '127.0.0.1:65536', /is not an address and a port/],
+  ['PODSEAL_PROBE', '10.0.0.8:8443', /is neither a loopback address nor one of the pod/],
+  ['PODSEAL_PROBE', 'web.shop.svc:8443', /is neither a loopback address nor one of the pod/],
   ['PODSEAL_SERVICE_ACCOUNT_DIR', 'token', /is not an absolute path/],
   ['PODSEAL_LISTEN', '9809', /"9809" is not an address like :9809/],
   ['PODSEAL_LISTEN', ':65536', /is not an address/],
@@ -116,6 +143,42 @@ describe('readSettings()', () => {
       assert.ok(error.message.includes(name), error.message);
       assert.ok(error.hint);
     });
+
+  test('reads how the application is told, in the ways in which people write it', () => {
+    const telling = (environment: NodeJS.ProcessEnv) => read(environment).telling;
+    assert.deepEqual(telling({}), {
+      signal: undefined,
+      http: undefined,
+      hookTimeoutMs: 10_000,
+      probe: undefined,
+    });
+    for (const [text, processName, signal] of [
+      ['nginx:HUP', 'nginx', 'HUP'],
+      ['haproxy:sigusr2', 'haproxy', 'USR2'],
+      ['a:b c:TERM', 'a:b c', 'TERM'],
+    ] as const)
+      assert.deepEqual(telling({ PODSEAL_HOOK_SIGNAL: text }).signal, { processName, signal });
+    for (const [text, method, url] of [
+      ['http://127.0.0.1:2019/load', 'POST', 'http://127.0.0.1:2019/load'],
+      ['get http://LOCALHOST/-/reload?all=1#x', 'GET', 'http://localhost/-/reload?all=1'],
+      ['PUT  http://[::1]:9000', 'PUT', 'http://[::1]:9000/'],
+      ['http://127.1/', 'POST', 'http://127.0.0.1/'],
+    ] as const)
+      assert.deepEqual(telling({ PODSEAL_HOOK_HTTP: text }).http, { method, url });
+    for (const [text, host, port] of [
+      ['127.0.0.1:8443', '127.0.0.1', 8443],
+      ['localhost:443', 'localhost', 443],
+      ['[::1]:8443', '::1', 8443],
+      ['10.0.0.7:8443', '10.0.0.7', 8443],
+      ['[fd00:0::7]:8443', 'fd00:0::7', 8443],
+    ] as const)
+      assert.deepEqual(telling({ PODSEAL_PROBE: text }).probe, { host, port });
+  });
+
+  test('a secret in a URL is not repeated', () => {
+    const { message } = refused({ PODSEAL_HOOK_HTTP: 'http://admin:secret@127.0.0.1/load' });
+    assert.doesNotMatch(message, /secret@/);
+  });
 
   test('refuses a wildcard as cluster domain', () => {
     const { message } = refused({

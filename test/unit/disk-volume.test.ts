@@ -503,3 +503,45 @@ test(
     assert.equal(volume.readPending(), undefined);
   },
 );
+
+describe('what was told', () => {
+  test('is remembered by the volume, as the last one that was written', (t) => {
+    const directory = temporaryDirectory(t);
+    assert.equal(diskVolume(directory).readTold(), undefined);
+    for (const id of ['', 'one', 'two']) {
+      diskVolume(directory).writeTold(id);
+      assert.equal(diskVolume(directory).readTold(), id);
+    }
+    diskVolume(directory).publish(setOf('one'), receiptOf('one'));
+    assert.equal(diskVolume(directory).readTold(), 'two');
+  });
+
+  test('is neither read nor written through a link', (t) => {
+    const directory = temporaryDirectory(t);
+    const outside = join(temporaryDirectory(t), 'secret');
+    writeFileSync(outside, 'secret');
+    for (const name of ['..told', '..told_tmp']) symlinkSync(outside, join(directory, name));
+    const volume = diskVolume(directory);
+    assert.equal(volume.readTold(), undefined);
+    volume.writeTold('one');
+    assert.equal(volume.readTold(), 'one');
+    assert.equal(readFileSync(outside, 'utf8'), 'secret');
+  });
+
+  for (const kind of Object.keys(failures) as (keyof typeof failures)[])
+    test(`${kind} any file operation leaves it, or what was before`, (t) => {
+      for (let from = 1, done = false; !done; from++) {
+        const directory = temporaryDirectory(t);
+        diskVolume(directory).writeTold('old');
+        const { fs, calls } = failingFileSystem(kind, from);
+        try {
+          diskVolume(directory, fs).writeTold('new');
+        } catch (error) {
+          assert.match(String(error), /Cannot keep in mind what was told in volume/);
+        }
+        done = calls() < from;
+        const seen = diskVolume(directory).readTold();
+        assert.ok(done ? seen === 'new' : seen === 'old' || seen === 'new', String(seen));
+      }
+    });
+});

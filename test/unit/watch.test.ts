@@ -43,6 +43,8 @@ function memoryVolume(): Volume {
     readPending: () => pending,
     writePending: (next) => (pending = next),
     clearPending: () => (pending = undefined),
+    readTold: () => undefined,
+    writeTold: () => undefined,
   };
 }
 
