@@ -66,7 +66,10 @@ const cases: Readonly<Record<string, Case>> = {
     containers: [user1234],
     key: ['440', 65532, 2000],
   },
-  'group-alone': { pod: { runAsGroup: 3000 }, containers: [user1234], key: ['440', 65532, 65532] },
+  'image-user-and-group': {
+    containers: [{ ...user1234, securityContext: { runAsGroup: 3000 } }],
+    key: ['440', 65532, 65532],
+  },
 
   // Root, which without capabilities reads no more than others.
   'image-root': { containers: [root], key: ['440', 65532, 65532] },

@@ -184,7 +184,7 @@ describe('examples of injected applications', { timeout: 120_000 }, () => {
       await plane.api.must('POST', '/api/v1/namespaces', namespace);
       context.after(() => plane.api.request('DELETE', path));
       await plane.kubectl([
-        ...['apply', '--dry-run=server', '--validate=strict'],
+        ...['apply', '--dry-run=server', '--validate=strict', '-n', namespace.metadata.name],
         ...files.flatMap((file) => ['-f', file]),
       ]);
       await until('the namespace to have its service account', async () => {
