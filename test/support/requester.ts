@@ -12,40 +12,53 @@ export interface ImpersonatedUser {
   readonly extra: Readonly<Record<string, readonly string[]>>;
 }
 
+/** A call of the API. */
+export interface SentCall {
+  readonly method: string;
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** Of a patch. */
+  readonly contentType?: string;
+}
+
 export interface Requester {
+  send(user: ApiUser, call: SentCall): Promise<ApiAnswer>;
   post(user: ApiUser, path: string, object: unknown): Promise<ApiAnswer>;
   close(): void;
 }
 
-/** Posts objects as anybody. The token's owner must have the right to impersonate. */
+/** Calls the API as anybody. The token's owner must have the right to impersonate. */
 export function requester(serverUrl: string, caPem: string, impersonatorToken: string): Requester {
   const agent = new Agent({ keepAlive: true, ca: caPem });
-  return {
-    post: (user, path, object) =>
-      new Promise((resolve, reject) => {
-        const text = JSON.stringify(object);
-        const headers = {
-          ...identity(user, impersonatorToken),
-          accept: 'application/json',
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(text),
-        };
-        const options = { agent, method: 'POST', headers };
-        const outgoing = httpsRequest(`${serverUrl}${path}`, options, (incoming) => {
-          const chunks: Buffer[] = [];
-          incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-          incoming.on('error', reject);
-          incoming.on('end', () => {
-            const body = JSON.parse(Buffer.concat(chunks).toString()) as unknown;
-            resolve({ status: incoming.statusCode ?? 0, body });
-          });
+  const send: Requester['send'] = (user, { method, path, body, contentType }) =>
+    new Promise((resolve, reject) => {
+      const text = body === undefined ? '' : JSON.stringify(body);
+      const headers = {
+        ...identity(user, impersonatorToken),
+        accept: 'application/json',
+        'content-type': contentType ?? 'application/json',
+        'content-length': Buffer.byteLength(text),
+      };
+      const options = { agent, method, headers };
+      const outgoing = httpsRequest(`${serverUrl}${path}`, options, (incoming) => {
+        const chunks: Buffer[] = [];
+        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+        incoming.on('error', reject);
+        incoming.on('end', () => {
+          const answer = JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+          resolve({ status: incoming.statusCode ?? 0, body: answer });
         });
-        outgoing.setTimeout(15_000, () =>
-          outgoing.destroy(new Error(`Cannot POST ${path}: no answer in 15 s`)),
-        );
-        outgoing.on('error', reject);
-        outgoing.end(text);
-      }),
+      });
+      outgoing.setTimeout(15_000, () =>
+        outgoing.destroy(new Error(`Cannot ${method} ${path}: no answer in 15 s`)),
+      );
+      outgoing.on('error', reject);
+      outgoing.end(text);
+    });
+  return {
+    send,
+    post: (user, path, body) => send(user, { method: 'POST', path, body }),
     close: () => agent.destroy(),
   };
 }
