@@ -21,6 +21,8 @@ export interface Wishes {
   /** A ConfigMap of the pod's namespace with other roots than Podseal's. */
   readonly trust: ObjectKey | undefined;
   readonly sendsSignal: boolean;
+  /** Services that the pod waits for: the annotation `podseal.dev/services`. */
+  readonly promisedServices: readonly string[];
 }
 
 /** One key of a Secret or ConfigMap in the pod's namespace. */
@@ -68,6 +70,7 @@ const others = [
   'store-password-secret',
   'trust-config-map',
   'renew',
+  'warnings',
 ] as const;
 
 /** Every annotation without its prefix. docs/injection.md explains each, and a test compares. */
@@ -122,6 +125,7 @@ export function readWishes(
     storePassword: asksForStores ? storePassword : undefined,
     trust: read('trust-config-map', objectKey),
     sendsSignal: sound['PODSEAL_HOOK_SIGNAL'] !== undefined,
+    promisedServices: listOf(sound['PODSEAL_SERVICES'] ?? ''),
   };
   return { wishes, problems };
 }
@@ -225,9 +229,16 @@ function absoluteDirectory(text: string): string {
   return path;
 }
 
+function listOf(text: string): readonly string[] {
+  return text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
+
 function listOfNames(text: string): readonly string[] {
-  const names = text.split(',').map((name) => name.trim());
-  if (names.includes('')) throw new Error('is no list of containers, like web,migrate');
+  const names = listOf(text);
+  if (names.length === 0) throw new Error('is no list of containers, like web,migrate');
   return names;
 }
 

@@ -15,9 +15,11 @@ export interface EnsureContext {
   onFailure(error: PodsealError): void;
 }
 
+/** `promised`: names of Services that the pod waits for. */
 export type Ensure = (
   namespace: string,
   labels: ReadonlyMap<string, string>,
+  promised?: readonly string[],
 ) => Promise<readonly string[]>;
 
 /** The API server waits for five seconds. */
@@ -46,17 +48,24 @@ export function ensureFor(context: EnsureContext): Ensure {
       return error.message;
     }
   };
-  return async (namespace, labels) => {
+  return async (namespace, labels, promised = []) => {
     if (namespace === ownNamespace || view.isTerminating(namespace)) return [];
     view.claim(namespace);
-    if (isSettled(namespace, labels)) return warningsFor(namespace, context);
+    const waitsFor = (): readonly string[] =>
+      view.services.unselecting(namespace, labels, promised);
+    if (isSettled(namespace, labels) && waitsFor().length === 0)
+      return warningsFor(namespace, context);
     const done = new AbortController();
     const late = clock
       .pause(patienceMs, done.signal)
       .then(() => `nothing was heard of the API server for ${patienceMs / 1000} s`);
     const problem = await Promise.race([settle(namespace), late]);
     done.abort();
-    return warningsFor(namespace, context, problem);
+    const waits = waitsFor().map(
+      (name) =>
+        `podseal: the pod waits for Service ${JSON.stringify(name)} to select it, as its annotation podseal.dev/services promises`,
+    );
+    return [...warningsFor(namespace, context, problem), ...waits];
   };
 }
 

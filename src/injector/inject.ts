@@ -20,7 +20,13 @@ export interface InjectionSettings extends AgentSettings {
 
 /** What becomes of one pod. */
 export type Injection =
-  | { readonly kind: 'injected'; readonly pod: PodObject; readonly warnings: readonly string[] }
+  | {
+      readonly kind: 'injected';
+      readonly pod: PodObject;
+      /** Services that its agent waits for. */
+      readonly promisedServices: readonly string[];
+      readonly warnings: readonly string[];
+    }
   /** Created as it is. `warnings` is empty where nobody need know. */
   | { readonly kind: 'left'; readonly why: string; readonly warnings: readonly string[] }
   /** Not created. */
@@ -62,6 +68,7 @@ export function inject(pod: PodObject, settings: InjectionSettings): Injection {
   const labels = { ...pod.metadata.labels, [agentLabel.key]: agentLabel.value };
   return {
     kind: 'injected',
+    promisedServices: wishes.promisedServices,
     pod: { ...pod, metadata: { ...pod.metadata, labels }, spec },
     warnings: [
       ...problems.map((problem) => `ignored: ${problem}`),

@@ -8,13 +8,14 @@ export interface PatchOperation {
   readonly value: unknown;
 }
 
-/** What turns the one pod into the other, which injection made of it: labels and members of spec, each as a whole. */
+/** What turns the one pod into the other, which injection made of it: labels, annotations and members of spec, each as a whole. */
 export function podPatch(before: PodObject, after: PodObject): readonly PatchOperation[] {
   const changed = (path: string, from: unknown, to: unknown): readonly PatchOperation[] =>
     JSON.stringify(from) === JSON.stringify(to) ? [] : [{ op: 'add', path, value: to }];
   const spec = before.spec as unknown as Readonly<Record<string, unknown>>;
   return [
     ...changed('/metadata/labels', before.metadata.labels, after.metadata.labels),
+    ...changed('/metadata/annotations', before.metadata.annotations, after.metadata.annotations),
     ...Object.entries(after.spec).flatMap(([name, value]) =>
       changed(`/spec/${name}`, spec[name], value),
     ),

@@ -16,7 +16,7 @@ import { type ServicesView, servicesView } from './services-view.ts';
 export const publishedNames = Object.keys(publishedKeys) as readonly PublishedName[];
 
 export interface PublicationView {
-  readonly services: Pick<ServicesView, 'anySelects' | 'follower'>;
+  readonly services: Pick<ServicesView, 'anySelects' | 'unselecting' | 'follower'>;
   /** What a live list of the namespace's Services said; nobody is told of it. */
   learnServices(namespace: string, services: readonly LiveService[]): void;
   readonly followers: {

@@ -3,7 +3,7 @@ import { type Follower } from '../controller/list-watch.ts';
 import { type WebhookConfiguration } from '../injection/webhook-configuration.ts';
 import { doorbell } from '../runtime/doorbell.ts';
 import { keepCaBundle, needsBundle } from './ca-bundle.ts';
-import { ensureFor } from './ensure.ts';
+import { type Ensure, ensureFor } from './ensure.ts';
 import { keepCurrent } from './keep-current.ts';
 import { publicationView, publishedNames } from './publication-view.ts';
 import {
@@ -29,7 +29,7 @@ export interface Publications {
    * seconds at most: resolves to warnings for whoever creates the pod about what could not be done.
    * It writes, so it is not for a dry run.
    */
-  ensure(namespace: string, labels: ReadonlyMap<string, string>): Promise<readonly string[]>;
+  readonly ensure: Ensure;
   /**
    * Keeps all of it current, restores what was changed, takes back what no pod needs, and reports pods that
    * slipped through; until `while_` is aborted.

@@ -1,4 +1,5 @@
-import { inject, type InjectionSettings } from './inject.ts';
+import { annotationPrefix } from './annotations.ts';
+import { inject, type Injection, type InjectionSettings } from './inject.ts';
 import { podPatch } from './json-patch.ts';
 import { type PodObject } from './pod-object.ts';
 
@@ -23,7 +24,11 @@ export interface ReviewWorld {
    * Makes sure that the namespace has what its agents read. Never rejects: the pod waits for what is
    * missing, and the warnings returned say for what.
    */
-  prepare(namespace: string, labels: ReadonlyMap<string, string>): Promise<readonly string[]>;
+  prepare(
+    namespace: string,
+    labels: ReadonlyMap<string, string>,
+    promisedServices: readonly string[],
+  ): Promise<readonly string[]>;
   /** Warns where the service account may not ask for certificates. Never rejects. */
   askingWarnings(namespace: string, serviceAccount: string): Promise<readonly string[]>;
 }
@@ -64,7 +69,7 @@ export async function answerReview(
   request: ReviewRequest,
   world: ReviewWorld,
 ): Promise<ReviewAnswer> {
-  const { pod, namespace } = request;
+  const { pod } = request;
   const injection = inject(pod, world.settings);
   switch (injection.kind) {
     case 'left':
@@ -81,13 +86,8 @@ export async function answerReview(
         }),
       };
     case 'injected': {
-      const [unprepared, unasked] = await Promise.all([
-        request.isDryRun
-          ? []
-          : world.prepare(namespace, new Map(Object.entries(pod.metadata.labels ?? {}))),
-        world.askingWarnings(namespace, pod.spec.serviceAccountName ?? 'default'),
-      ]);
-      const patch = podPatch(pod, injection.pod);
+      const warnings = await warningsAbout(request, injection, world);
+      const patch = podPatch(pod, told(injection.pod, warnings));
       return {
         outcome: 'injected',
         body: review(request.uid, {
@@ -95,11 +95,37 @@ export async function answerReview(
           ...(patch.length === 0
             ? {}
             : { patchType: 'JSONPatch', patch: base64(JSON.stringify(patch)) }),
-          warnings: [...injection.warnings, ...unprepared, ...unasked],
+          warnings,
         }),
       };
     }
   }
+}
+
+async function warningsAbout(
+  { pod, namespace, isDryRun }: ReviewRequest,
+  injection: Extract<Injection, { kind: 'injected' }>,
+  world: ReviewWorld,
+): Promise<readonly string[]> {
+  const labels = new Map(Object.entries(pod.metadata.labels ?? {}));
+  const [unprepared, unasked] = await Promise.all([
+    isDryRun ? [] : world.prepare(namespace, labels, injection.promisedServices),
+    world.askingWarnings(namespace, pod.spec.serviceAccountName ?? 'default'),
+  ]);
+  return [...injection.warnings, ...unprepared, ...unasked];
+}
+
+/**
+ * The pod with the warnings as an annotation: whoever creates pods through a Deployment sees no warning,
+ * but `kubectl describe pod` shows it.
+ */
+function told(pod: PodObject, warnings: readonly string[]): PodObject {
+  if (warnings.length === 0) return pod;
+  const annotations = {
+    ...pod.metadata.annotations,
+    [`${annotationPrefix}warnings`]: warnings.join('\n'),
+  };
+  return { ...pod, metadata: { ...pod.metadata, annotations } };
 }
 
 function refusal(problems: readonly string[]): string {

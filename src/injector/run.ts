@@ -50,7 +50,7 @@ export function injector(config: InjectorConfig, world: InjectorWorld): Injector
       return plainText(503, 'not ready: the version of the API server is not known yet\n');
     const { outcome, body } = await answerReview(request, {
       settings,
-      prepare: (namespace, labels) => published.ensure(namespace, labels),
+      prepare: published.ensure,
       askingWarnings,
     });
     metrics.add('podseal_injector_reviews_total', { outcome });

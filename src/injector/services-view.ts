@@ -7,6 +7,12 @@ export interface ServicesView {
   of(namespace: string): readonly LiveService[];
   /** Whether any of the namespace's Services selects a pod with these labels. */
   anySelects(namespace: string, labels: ReadonlyMap<string, string>): boolean;
+  /** Those of the named Services that do not select a pod with these labels. */
+  unselecting(
+    namespace: string,
+    labels: ReadonlyMap<string, string>,
+    names: readonly string[],
+  ): readonly string[];
   /** What a live list of one namespace said. The watch, which may be behind it, goes over all changes once more. */
   replaceIn(namespace: string, services: readonly LiveService[]): void;
 }
@@ -31,6 +37,11 @@ export function servicesView(onChange: (namespace: string) => void): ServicesVie
     of,
     anySelects: (namespace, labels) =>
       of(namespace).some((service) => provablySelects(service, labels)),
+    unselecting: (namespace, labels, names) =>
+      names.filter((name) => {
+        const service = byNamespace.get(namespace)?.get(name);
+        return !service || !provablySelects(service, labels);
+      }),
     replaceIn(namespace, services) {
       byNamespace.delete(namespace);
       for (const service of services) put(service);

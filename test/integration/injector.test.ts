@@ -104,6 +104,26 @@ describe('podseal injector', () => {
     match(message, /podseal\.dev\/lifetme is no annotation .* podseal\.dev\/key-algorithm: "DSA"/);
   });
 
+  test('what a pod waits for stands in its annotation, until it is true', async () => {
+    const namespace = await scene.namespace();
+    const account = { metadata: { name: 'stranger' } };
+    await api.must('POST', `/api/v1/namespaces/${namespace}/serviceaccounts`, account);
+    const annotations = { 'podseal.dev/services': 'web' };
+    const warningsOf = async (spec: Wanted['spec'] = {}) => {
+      const { status, body } = await create(namespace, { annotations, spec });
+      equal(status, 201, JSON.stringify(body));
+      return (body as PodObject).metadata.annotations?.['podseal.dev/warnings'] ?? '';
+    };
+    const warnings = await warningsOf({ serviceAccountName: 'stranger' });
+    match(warnings, /service account stranger may not ask .*kubectl create clusterrolebinding/);
+    match(warnings, /waits for Service "web" to select it/);
+    await api.must('POST', `/api/v1/namespaces/${namespace}/services`, {
+      metadata: { name: 'web' },
+      spec: { selector: { app: 'web' }, ports: [{ port: 443 }] },
+    });
+    equal(await warningsOf(), '');
+  });
+
   test('a new certificate and another CA fail no call', async () => {
     const namespace = await scene.namespace();
     let going = true;
