@@ -41,12 +41,13 @@ export function agentAnswers(
       const answer = await exchange(outgoing, await connections(), maximumAnswerBytes, limit);
       return readAnswer(answer, pod);
     } catch (error) {
-      return unread(limit.aborted ? `no answer within ${timeLimitMs / 1000} s` : reasonOf(error));
+      if (!limit.aborted) return unread(reasonOf(error));
+      return { ...unread(`no answer within ${timeLimitMs / 1000} s`), isTimeout: true };
     }
   };
 }
 
-function unread(why: string): AgentReading {
+function unread(why: string): { readonly kind: 'unread'; readonly why: string } {
   return { kind: 'unread', why };
 }
 

@@ -43,6 +43,6 @@ export interface ReportedHook {
 export type AgentReading =
   | { readonly kind: 'read'; readonly report: AgentReport }
   /** It was asked, or should have been. */
-  | { readonly kind: 'unread'; readonly why: string }
+  | { readonly kind: 'unread'; readonly why: string; readonly isTimeout?: true }
   /** There is none that could answer: it has not started, it has ended, or it only runs at the start. */
   | { readonly kind: 'unasked' };

@@ -44,8 +44,9 @@ export async function survey(
     .filter(({ pod, isWanted }) => isNamed || isWanted || pod.agents.length > 0 || pod.isMarked)
     .sort((a, b) => compare(a.pod, b.pod));
   let asked = 0;
+  const read = reader(cluster);
   const cases = await inParallel(chosen, readersAtOnce, async (each): Promise<PodCase> => {
-    const reading = await readingOf(each.pod, cluster);
+    const reading = await read(each.pod);
     onProgress(`${++asked} of ${chosen.length} agents asked`);
     return { ...each, reading, clues: noClues };
   });
@@ -81,13 +82,27 @@ function compare(a: PodFacts, b: PodFacts): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-async function readingOf(pod: PodFacts, cluster: Cluster): Promise<AgentReading> {
-  const agent = agentOfNow(pod);
-  const isThere = agent?.kind === 'watch' && agent.state.kind === 'running';
-  if (!isThere || hasEnded(pod)) return { kind: 'unasked' };
-  const place = statusPort(agent);
-  return 'why' in place ? { kind: 'unread', why: place.why } : cluster.ask(pod, place.port);
+/** So many agents without one answer, and the others are not waited for, five seconds each. */
+const mostTimeouts = 48;
+
+function reader(cluster: Cluster): (pod: PodFacts) => Promise<AgentReading> {
+  let timeouts = 0;
+  let hasAnswered = false;
+  return async (pod) => {
+    const agent = agentOfNow(pod);
+    const isThere = agent?.kind === 'watch' && agent.state.kind === 'running';
+    if (!isThere || hasEnded(pod)) return { kind: 'unasked' };
+    const place = statusPort(agent);
+    if ('why' in place) return { kind: 'unread', why: place.why };
+    if (!hasAnswered && timeouts >= mostTimeouts) return { kind: 'unread', why: walledOff };
+    const reading = await cluster.ask(pod, place.port);
+    if (reading.kind === 'unread' && reading.isTimeout) timeouts++;
+    else hasAnswered = true;
+    return reading;
+  };
 }
+
+const walledOff = `not asked, because none of ${mostTimeouts} others answered; does a NetworkPolicy keep the API server away?`;
 
 interface AllClues {
   readonly events: readonly SeenEvent[] | Withheld;

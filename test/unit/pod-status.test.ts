@@ -82,6 +82,17 @@ const cases: Readonly<Record<string, readonly [State, Partial<PodCase>]>> = {
       ),
     },
   ],
+  'it was denied after it had begun to ask': [
+    'denied',
+    {
+      reading: read(
+        bareReport({
+          lastError: errorReported('SIGNING_REQUEST_DENIED'),
+          pending: { request: 'podseal-1', since: new Date(0) },
+        }),
+      ),
+    },
+  ],
   'no certificate, and an error': [
     'failed',
     { reading: read(bareReport({ lastError: errorReported('CERTIFICATE_MISMATCH') })) },

@@ -195,4 +195,21 @@ describe('survey()', () => {
     equal(said.at(-1), '50 of 50 agents asked');
     ok(said.length === 51);
   });
+
+  test('does not wait for hundreds of agents that are walled off', async () => {
+    const pods = Array.from({ length: 200 }, (_, i) => named(`p-${i}`));
+    const timeout = { kind: 'unread', why: 'no answer', isTimeout: true } as const;
+    const asks = async (reading: (pod: PodFacts) => AgentReading): Promise<number> => {
+      const { cluster, asked } = clusterOf({ pods, reading });
+      const { statuses } = await survey(shop, cluster, silent);
+      const why = statuses.map((each) => (each.reading.kind === 'unread' ? each.reading.why : ''));
+      const asks = asked.filter((each) => each.startsWith('p-')).length;
+      equal(why.filter((each) => each.startsWith('not asked')).length, 200 - asks);
+      return asks;
+    };
+    const ofWalled = await asks(() => timeout);
+    ok(ofWalled >= 48 && ofWalled < 48 + readersAtOnce, String(ofWalled));
+    equal(await asks(({ name }) => (name === 'p-10' ? read(report()) : timeout)), 200);
+    equal(await asks(({ name }) => (name === 'p-10' ? unread : timeout)), 200);
+  });
 });
