@@ -12,28 +12,32 @@ import {
   openStream,
   type Outgoing,
 } from './exchange.ts';
-import { readJsonLines } from './json-lines.ts';
+import { frames, jsonLines, readStream } from './answer-stream.ts';
+import { isProtobuf, protobufType, readProtobuf, readWatchEvent, type Shape } from './protobuf.ts';
 
 /** One call of the API by a controller. */
 export interface ApiCall {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** With its query. */
   readonly path: string;
-  /** Sent as JSON. */
+  /** Sent as JSON; bytes are protobuf and sent as they are. */
   readonly body?: unknown;
   /** A form of the answer other than plain JSON: metadata alone, say. */
   readonly accept?: string;
+  /** How to read the object, or the list, when the server can answer in protobuf; without, JSON is asked for. */
+  readonly shape?: Shape;
   readonly attempted: Attempted;
 }
 
 /**
  * The API as controllers call it: plain JSON, because the generated client drops every field that its
- * models do not know, and costs several times the CPU (docs/adr/0005, 0011).
+ * models do not know, and costs several times the CPU (docs/adr/0005, 0011); or protobuf, for the kinds
+ * that come in bursts (docs/adr/0020).
  */
 export interface ApiCalls {
-  /** The parsed answer. Throws API_UNREACHABLE, API_FORBIDDEN, API_NOT_FOUND, API_CONFLICT, API_EXPIRED, API_TOO_LARGE or API_REFUSED. */
+  /** The parsed answer, in either encoding the same. Throws API_UNREACHABLE, API_FORBIDDEN, API_NOT_FOUND, API_CONFLICT, API_EXPIRED, API_TOO_LARGE or API_REFUSED. */
   call(call: ApiCall): Promise<unknown>;
-  /** Each line of a watch as parsed JSON, until the server ends it or `stop`; throws like `call`. */
+  /** Each event of a watch, as its line of JSON has it, until the server ends it or `stop`; throws like `call`. */
   watch(call: ApiCall, onLine: (line: unknown) => void, stop: AbortSignal): Promise<void>;
 }
 
@@ -52,14 +56,14 @@ export function apiCalls(source: ApiEndpoint, options: ApiCallsOptions): ApiCall
   const connections = connectionsTo(endpoint, options.maximumConnections);
   const watches = connectionsTo(endpoint, Infinity);
   const outgoing = async (call: ApiCall): Promise<Outgoing> => {
-    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const body = bodyOf(call);
     return {
       url: endpoint.serverUrl + call.path,
       method: call.method,
       headers: {
-        accept: call.accept ?? 'application/json',
+        accept: call.accept ?? (call.shape ? eitherType : 'application/json'),
         'user-agent': 'podseal',
-        ...(body === undefined ? {} : { 'content-type': contentTypes[call.method] }),
+        ...(body === undefined ? {} : { 'content-type': contentTypeOf(call) }),
         ...(await endpoint.headers()),
       },
       body,
@@ -96,7 +100,13 @@ export function apiCalls(source: ApiEndpoint, options: ApiCallsOptions): ApiCall
           const body = await collect(incoming, maximumAnswerBytes);
           throw refusalOf({ status, headers: headersOf(incoming), body }, call);
         }
-        await readJsonLines(incoming, maximumAnswerBytes, onLine);
+        const { shape } = call;
+        const isInFrames = incoming.headers['content-type']?.startsWith(protobufType);
+        const splitter =
+          shape && isInFrames
+            ? frames(maximumAnswerBytes, (frame) => onLine(readWatchEvent(shape, frame)))
+            : jsonLines(maximumAnswerBytes, onLine);
+        await readStream(incoming, splitter);
       } catch (cause) {
         if (stop.aborted) return;
         if (!isAnswered) observe('WATCH', 0);
@@ -139,6 +149,8 @@ function kept<T>(read: () => Promise<T>): { read(): Promise<T>; forget(): void }
   };
 }
 
+const eitherType = `${protobufType},application/json`;
+
 const contentTypes = {
   GET: 'application/json',
   POST: 'application/json',
@@ -147,10 +159,18 @@ const contentTypes = {
   DELETE: 'application/json',
 } as const;
 
+function bodyOf({ body }: ApiCall): string | Buffer | undefined {
+  return body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+}
+
+function contentTypeOf({ method, body }: ApiCall): string {
+  return Buffer.isBuffer(body) ? protobufType : contentTypes[method];
+}
+
 function readAnswer(answer: Incoming, call: ApiCall): unknown {
   if (answer.status >= 300) throw refusalOf(answer, call);
   try {
-    return JSON.parse(answer.body.toString('utf8')) as unknown;
+    return parsed(answer.body, call.shape);
   } catch {
     // A proxy's page: not an answer of the API server.
     throw refusalError({ ...answer, status: 502, body: undefined }, call.attempted);
@@ -167,6 +187,18 @@ function tooLarge({ attempted }: ApiCall, { message }: AnswerTooLarge): PodsealE
   );
 }
 
+function parsed(body: Buffer, shape: Shape = {}): unknown {
+  return isProtobuf(body)
+    ? readProtobuf(shape, body)
+    : (JSON.parse(body.toString('utf8')) as unknown);
+}
+
 function refusalOf(answer: Incoming, call: ApiCall): PodsealError {
-  return refusalError({ ...answer, body: answer.body.toString('utf8') }, call.attempted);
+  let body: unknown;
+  try {
+    body = parsed(answer.body);
+  } catch {
+    // A proxy's page: its status alone counts.
+  }
+  return refusalError({ ...answer, body }, call.attempted);
 }

@@ -8,6 +8,7 @@ import { PodsealError } from '../errors.ts';
 import { type ApiCalls } from './api-calls.ts';
 import { type Json, listOf, needed, objectOf, textMapOf, textOf, textsOf } from './json.ts';
 import { listingOf } from './listing.ts';
+import { flag, list, message, objectMeta, type Shape, text } from './protobuf.ts';
 
 /** Pods, Services, Nodes and ServiceCIDRs as the approver needs them: everything else of each object is dropped at once. */
 
@@ -21,6 +22,7 @@ export async function readPod(
     const object = await calls.call({
       method: 'GET',
       path: `/api/v1/namespaces/${encodeURIComponent(pod.namespace)}/pods/${encodeURIComponent(pod.name)}`,
+      shape: podShape,
       attempted: {
         verb: 'get',
         resource: 'pods',
@@ -34,6 +36,29 @@ export async function readPod(
     throw error;
   }
 }
+
+/** core/v1 Pod */
+const podShape: Shape = {
+  1: ['metadata', message(objectMeta)],
+  2: [
+    'spec',
+    message({
+      8: ['serviceAccountName', text],
+      10: ['nodeName', text],
+      11: ['hostNetwork', flag],
+      16: ['hostname', text],
+      17: ['subdomain', text],
+    }),
+  ],
+  3: [
+    'status',
+    message({
+      1: ['phase', text],
+      6: ['podIP', text],
+      12: ['podIPs', list(message({ 1: ['ip', text] }))],
+    }),
+  ],
+};
 
 export function livePodOf(object: Json): LivePod {
   const metadata = objectOf(object['metadata']);

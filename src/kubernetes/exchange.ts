@@ -8,7 +8,8 @@ export interface Outgoing {
   readonly url: string;
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string | undefined;
+  /** Text as UTF-8. */
+  readonly body: string | Buffer | undefined;
 }
 
 export interface Incoming {

@@ -24,6 +24,14 @@ export function textsOf(value: unknown): readonly string[] {
   return listOf(value).filter((each): each is string => typeof each === 'string');
 }
 
+/** What JSON has in base64, and protobuf as it is. At most `maximumBytes` of it, when they are said. */
+export function bytesOf(value: unknown, maximumBytes = Infinity): Buffer | undefined {
+  if (Buffer.isBuffer(value)) return value.length > 0 ? value.subarray(0, maximumBytes) : undefined;
+  // Four characters of base64 are three bytes.
+  const base64 = textOf(value)?.slice(0, Math.ceil(maximumBytes / 3) * 4);
+  return base64 === undefined ? undefined : Buffer.from(base64, 'base64');
+}
+
 /** Labels, selectors: text by text. */
 export function textMapOf(value: unknown): Readonly<Record<string, string>> {
   const entries = Object.entries(objectOf(value));

@@ -10,6 +10,7 @@ import { after, before, describe, test, type TestContext } from 'node:test';
 import { type ErrorCode, PodsealError } from '../../src/errors.ts';
 import { type ApiCall, apiCalls } from '../../src/kubernetes/api-calls.ts';
 import { inClusterEndpoint } from '../../src/kubernetes/in-cluster.ts';
+import { field, protobufObject, type Shape, text } from '../../src/kubernetes/protobuf.ts';
 import { makeCredentials } from '../cluster/credentials.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { until } from '../support/until.ts';
@@ -242,6 +243,108 @@ describe('calls of the API by controllers', { timeout: 60_000 }, () => {
     await calls.watch(call('GET', '/watch'), (line) => lines.push(line), signal);
     deepEqual(lines, [{ n: 'a' }, { n: 'ü€😀' }, { n: 'c' }]);
     equal(getEventListeners(signal, 'abort').length, 0);
+  });
+
+  describe('in protobuf, when it is asked for and the server has it', () => {
+    const type = 'application/vnd.kubernetes.protobuf';
+    const shape: Shape = { 1: ['name', text] };
+    const thing = (name: string): Buffer =>
+      protobufObject({ apiVersion: 'v1', kind: 'Thing' }, [field(1, name)]);
+    const status = (...fields: Buffer[]): Buffer =>
+      protobufObject({ apiVersion: 'v1', kind: 'Status' }, fields);
+    const event = (name: string): Buffer => {
+      const event = Buffer.concat([field(1, 'ADDED'), field(2, field(1, thing(name)))]);
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(event.length);
+      return Buffer.concat([length, event]);
+    };
+    const stop = new AbortController().signal;
+
+    test('an object, and a refusal', async (context) => {
+      const { calls } = scene(context);
+      answer = ({ reply }) => reply.end(thing('ü'));
+      deepEqual(await calls.call({ ...call('GET', '/things/x'), shape }), { name: 'ü' });
+      answer = ({ reply }) =>
+        reply.writeHead(409).end(status(field(4, 'Conflict'), field(3, 'somebody wrote')));
+      const refused = calls.call({ ...call('PUT', '/things/x', thing('x')), shape });
+      await rejects(refused, isError('API_CONFLICT', /answered 409 \(Conflict: somebody wrote\)/));
+    });
+
+    test('the server may answer in JSON all the same', async (context) => {
+      const { calls } = scene(context);
+      answer = ({ reply }) => reply.end('{"name":"y"}\n');
+      deepEqual(await calls.call({ ...call('GET', '/things/y'), shape }), { name: 'y' });
+      const lines: unknown[] = [];
+      await calls.watch({ ...call('GET', '/watch'), shape }, (line) => lines.push(line), stop);
+      deepEqual(lines, [{ name: 'y' }]);
+    });
+
+    test('it is asked for as Kubernetes does, and sent with its type', async (context) => {
+      const { calls } = scene(context);
+      const headers: unknown[] = [];
+      answer = ({ reply }) => {
+        const { accept, 'content-type': sent } = reply.req.headers;
+        headers.push([accept, sent]);
+        reply.end('{}');
+      };
+      await calls.call({ ...call('PUT', '/things/x', thing('x')), shape });
+      await calls.call(call('PUT', '/things/x', { name: 'x' }));
+      deepEqual(headers, [
+        [`${type},application/json`, type],
+        ['application/json', 'application/json'],
+      ]);
+      deepEqual(
+        seen.map(({ body }) => body),
+        [thing('x').toString(), '{"name":"x"}'],
+      );
+    });
+
+    test('broken protobuf is no answer of an API server', async (context) => {
+      const { calls } = scene(context);
+      answer = ({ reply }) => reply.end(thing('x').subarray(0, -1));
+      const asked = calls.call({ ...call('GET', '/things/x'), shape });
+      await rejects(asked, isError('API_UNREACHABLE', /answered 502/));
+    });
+
+    test('a watch: whole frames, however they come, in order, until the server ends it', async (context) => {
+      const { calls } = scene(context);
+      const bytes = Buffer.concat([event('a'), event('ü€😀'), event('c'.repeat(300))]);
+      for (const size of [1, 7, bytes.length]) {
+        answer = ({ reply }) => {
+          reply.setHeader('content-type', `${type};stream=watch`);
+          const send = (at: number): void => {
+            if (at >= bytes.length) reply.end();
+            else reply.write(bytes.subarray(at, at + size), () => setImmediate(send, at + size));
+          };
+          send(0);
+        };
+        const lines: unknown[] = [];
+        await calls.watch({ ...call('GET', '/watch'), shape }, (line) => lines.push(line), stop);
+        deepEqual(
+          lines,
+          ['a', 'ü€😀', 'c'.repeat(300)].map((name) => ({ type: 'ADDED', object: { name } })),
+        );
+      }
+    });
+
+    for (const [how, sent, message] of [
+      ['inside a frame', event('b').subarray(0, -1), /broke off/],
+      ['with a frame of no end', Buffer.from('ffffffff00', 'hex'), /larger than/],
+      ['with what is none', Buffer.from('<html>\n'), /larger than/],
+      ['with a frame of something else', Buffer.from('00000003616263', 'hex'), /broken protobuf/],
+    ] as const)
+      test(`a watch that ends ${how}: what came whole counts, and it is said`, async (context) => {
+        const { calls } = scene(context);
+        answer = ({ reply }) => {
+          reply.setHeader('content-type', `${type};stream=watch`);
+          reply.write(event('a'), () => reply.end(sent));
+        };
+        const lines: unknown[] = [];
+        const watch = { ...call('GET', '/watch'), shape };
+        const watching = calls.watch(watch, (line) => lines.push(line), stop);
+        await rejects(watching, isError('API_UNREACHABLE', message));
+        deepEqual(lines, [{ type: 'ADDED', object: { name: 'a' } }]);
+      });
   });
 
   for (const [how, end] of [

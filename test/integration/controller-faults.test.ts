@@ -51,7 +51,7 @@ let settledMB: readonly number[] = [];
 
 const isWatch = /watch=true/;
 const isList = /limit=/;
-const isWrite = /^PATCH .*\/(approval|status)/;
+const isWrite = /^(PATCH|PUT) .*\/(approval|status)/;
 
 /** As a kubelet does it: never half. */
 function replaceFile(of: ControllerName, name: 'token' | 'ca.crt', text: string): void {

@@ -400,8 +400,8 @@ const losses: Readonly<Record<ControllerName, Readonly<Record<string, Loss>>>> =
   approver: {
     'list certificatesigningrequests': { duty: 'ready' },
     'watch certificatesigningrequests': { duty: 'decides' },
-    'patch certificatesigningrequests/approval': { duty: 'decides' },
-    'approve signers': { duty: 'decides', call: 'patch certificatesigningrequests/approval' },
+    'update certificatesigningrequests/approval': { duty: 'decides' },
+    'approve signers': { duty: 'decides', call: 'update certificatesigningrequests/approval' },
     'get pods': { duty: 'decides' },
     'list services': { duty: 'ready' },
     'watch services': { duty: 'knowsNewServices' },
@@ -424,8 +424,8 @@ const losses: Readonly<Record<ControllerName, Readonly<Record<string, Loss>>>> =
       changes: { PODSEAL_LEASE: 'off' },
     },
     'delete certificatesigningrequests': { duty: 'removesTheExcess', changes: oneOpen },
-    'patch certificatesigningrequests/status': { duty: 'signs' },
-    'sign signers': { duty: 'signs', call: 'patch certificatesigningrequests/status' },
+    'update certificatesigningrequests/status': { duty: 'signs' },
+    'sign signers': { duty: 'signs', call: 'update certificatesigningrequests/status' },
     'attest signers': { duty: 'publishesForTheCluster', call: 'create clustertrustbundles' },
     'create clustertrustbundles': { duty: 'publishesForTheCluster' },
     // Every service account has it by the ClusterRole system:cluster-trust-bundle-discovery.
