@@ -1,7 +1,8 @@
-import { deepEqual, ok } from 'node:assert/strict';
+import { deepEqual, equal, ok } from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { statusPicture } from '../demo/status-picture.ts';
 import { rules } from '../src/approver/rules.ts';
 import {
   approverSettings,
@@ -85,6 +86,10 @@ test('status.md lists every state of a pod, and which of them are fine', () => {
     isFine ? 'yes' : 'no',
   ]);
   deepEqual(documented.sort(), expected.sort());
+});
+
+test('images/status.svg shows what podseal status prints', async () => {
+  equal(read('images/status.svg'), await statusPicture(), 'npm run picture draws it anew');
 });
 
 test('operations.md lists every error with its exit code and how it is tried again', () => {
