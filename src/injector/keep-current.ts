@@ -1,5 +1,6 @@
 import { type Outcome, runWorkers } from '../controller/run-workers.ts';
 import { type WorkItem, workList } from '../controller/work-list.ts';
+import { backoffMs } from '../runtime/backoff.ts';
 import { type PublicationView } from './publication-view.ts';
 import {
   type PublicationsConfig,
@@ -27,10 +28,20 @@ export interface KeepCurrentContext {
   readonly publisher: Publisher;
 }
 
+/** The last time that a namespace was written to, or tried to be. */
+interface LastTry {
+  readonly atMs: number;
+  /** In a row. */
+  readonly failures: number;
+}
+
+const neverTried: LastTry = { atMs: -Infinity, failures: 0 };
 /** Changes that come so close together make one write. */
 const gatherMs = 200;
 /** Between two writes into the same namespace. */
 const gapMs = 1_000;
+/** After failures in a row, whatever changes meanwhile. */
+const backoff = { firstMs: 1_000, maximumMs: 15_000 };
 
 export function keepCurrent(context: KeepCurrentContext): KeepCurrent {
   const { config, world, replica, view, publisher } = context;
@@ -41,12 +52,13 @@ export function keepCurrent(context: KeepCurrentContext): KeepCurrent {
     () => true,
   );
   const queue = visits.follower(() => true);
-  /** By namespace: when was last written, or tried to. */
-  const triedAtMs = new Map<string, number>();
+  const tries = new Map<string, LastTry>();
   const tooLarge = new Set<string>();
   let isLeading = false;
   let version = 0;
 
+  const gapAfter = (failures: number): number =>
+    failures === 0 ? gapMs : Math.max(gapMs, backoffMs(failures, backoff, random.fraction()));
   const noteSize = (namespace: string): void => {
     const problem = tooLargeMessage(namespace, view.fileBytes(namespace));
     if (problem === undefined) tooLarge.delete(namespace);
@@ -57,7 +69,7 @@ export function keepCurrent(context: KeepCurrentContext): KeepCurrent {
     });
   };
   const forget = (namespace: string): void => {
-    triedAtMs.delete(namespace);
+    tries.delete(namespace);
     tooLarge.delete(namespace);
     publisher.forget(namespace);
   };
@@ -69,15 +81,18 @@ export function keepCurrent(context: KeepCurrentContext): KeepCurrent {
     }
     noteSize(namespace);
     if (view.isCurrent(namespace)) return { kind: 'done' };
-    const sinceMs = clock.uptimeMs() - (triedAtMs.get(namespace) ?? -Infinity);
-    const waitMs = Math.max(gatherMs - visits.ageMs(item), gapMs - sinceMs);
+    const { atMs, failures } = tries.get(namespace) ?? neverTried;
+    const now = clock.uptimeMs();
+    const waitMs = Math.max(gatherMs - visits.ageMs(item), atMs + gapAfter(failures) - now);
     if (waitMs > 0) return { kind: 'again', afterMs: waitMs };
-    triedAtMs.set(namespace, clock.uptimeMs());
+    // Until it has succeeded.
+    tries.set(namespace, { atMs: now, failures: failures + 1 });
     const standing = view.standing({ namespace, name: 'podseal-services' });
     // Somebody else wrote it: another replica, perhaps, that knows of newer Services.
     if (standing && standing.digest !== publisher.lastWritten(namespace))
       await publisher.listServices(namespace);
     await publisher.publish(namespace);
+    tries.set(namespace, { atMs: now, failures: 0 });
     return { kind: 'done' };
   };
   const look = (namespace: string): void => {
@@ -99,7 +114,7 @@ export function keepCurrent(context: KeepCurrentContext): KeepCurrent {
       await Promise.all([visits.run(stop), runWorkers(visits, visit, workersWorld, workers)]);
       isLeading = false;
       // Another replica writes now.
-      for (const namespace of [...triedAtMs.keys(), ...tooLarge]) forget(namespace);
+      for (const namespace of [...tries.keys(), ...tooLarge]) forget(namespace);
     },
   };
 }
