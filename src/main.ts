@@ -54,7 +54,6 @@ void import('./cli/commands.ts').then(async ({ run }) => {
     environment: process.env,
     stop: stopping.signal,
     version: PODSEAL_VERSION,
-    print: (text) => process.stdout.write(text),
   });
   // A keep-alive connection to the API server would hold the process for its idle time.
   if (process.exitCode !== 0 || stopping.signal.aborted || args[0] === 'init') process.exit();

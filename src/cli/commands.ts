@@ -19,7 +19,7 @@ import { readDirectory, readSettings, systemFiles } from './agent-config.ts';
 import { agentPages } from './agent-pages.ts';
 import { type Arguments, readArguments, refuseForeign, usageError } from './arguments.ts';
 import { agentSources, composeAgent, watchedFiles } from './compose.ts';
-import { errorText, writeError, writeTerminationMessage } from './report.ts';
+import { errorText, writeError, writeOutput, writeTerminationMessage } from './report.ts';
 
 /** One call of the program. */
 export interface Call {
@@ -27,7 +27,6 @@ export interface Call {
   readonly environment: NodeJS.ProcessEnv;
   readonly stop: AbortSignal;
   readonly version: string;
-  print(text: string): void;
 }
 
 /** Resolves to the exit code; throws PodsealErrors. */
@@ -42,7 +41,7 @@ const commands: Readonly<Record<string, Run>> = {
   names,
   inspect,
   status,
-  help: (call, { positionals: [topic] }) => printHelp(call, topic),
+  help: (_, { positionals: [topic] }) => printHelp(topic),
 };
 
 /** What runs in containers: errors are one JSON line, and the termination message. */
@@ -79,10 +78,10 @@ async function dispatch(call: Call): Promise<number> {
   const given = await readArguments(call.args);
   const { command: name, options } = given;
   if (options.version) {
-    call.print(`podseal ${call.version}\n`);
+    writeOutput(`podseal ${call.version}\n`);
     return 0;
   }
-  if (options.help || name === undefined) return printHelp(call, name);
+  if (options.help || name === undefined) return printHelp(name);
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!command)
     throw usageError(
@@ -143,12 +142,12 @@ async function runApprover(call: Call, { options }: Arguments): Promise<number> 
   const { explain, output } = options;
   if (explain === undefined) return controllers.runApprover(call);
   const asJson = output === 'json';
-  return controllers.runExplain(call, explain, { asJson, print: (text) => call.print(text) });
+  return controllers.runExplain(call, explain, { asJson, print: writeOutput });
 }
 
 async function status(call: Call, { positionals, options }: Arguments): Promise<number> {
   const { runStatus } = await import('./status.ts');
-  return runStatus(positionals, options, call);
+  return runStatus(positionals, options, call.environment);
 }
 
 function warn(warnings: readonly string[], world: AgentWorld): void {
@@ -180,7 +179,7 @@ function names(call: Call, { options }: Arguments): number {
       },
     );
   const { source, names: wanted } = reading;
-  call.print(
+  writeOutput(
     options.output === 'json'
       ? `${JSON.stringify({ source, names: wanted }, undefined, 2)}\n`
       : namesTable(wanted),
@@ -194,7 +193,7 @@ async function inspect(call: Call, { positionals, options }: Arguments): Promise
   const volume = diskVolume(directory);
   const state = { published: volume.read(), pending: volume.readPending() };
   const inspection = inspectVolume(directory, state, new Date());
-  call.print(
+  writeOutput(
     options.output === 'json'
       ? `${JSON.stringify(inspection, undefined, 2)}\n`
       : inspectionText(inspection),
@@ -202,12 +201,12 @@ async function inspect(call: Call, { positionals, options }: Arguments): Promise
   return inspection.usable ? 0 : 1;
 }
 
-async function printHelp(call: Call, topic: string | undefined): Promise<number> {
+async function printHelp(topic: string | undefined): Promise<number> {
   // The longest texts of the program, and never needed in a pod.
   const { helpFor } = await import('./help.ts');
   const text = helpFor(topic);
   if (text === undefined)
     throw usageError(`Cannot explain ${JSON.stringify(topic)}: it is no command`);
-  call.print(text);
+  writeOutput(text);
   return 0;
 }

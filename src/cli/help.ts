@@ -103,8 +103,8 @@ Options:
       --version       the version
 
 Exit codes: 0 done, 1 not usable (inspect) or not fine (status), 64 wrong usage, 69 API unreachable,
-71 cannot listen, 73 volume not writable, 75 try again later, 76 certificate not acceptable, 77 denied or forbidden,
-78 settings. docs/operations.md explains each error.
+71 cannot listen, 73 volume not writable, 75 try again later, 76 certificate not acceptable,
+77 denied or forbidden, 78 settings. docs/operations.md explains each error.
 `;
 
 const commandHelp: Readonly<Record<string, string>> = {

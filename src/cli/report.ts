@@ -17,6 +17,23 @@ export function writeTerminationMessage(error: PodsealError): void {
   }
 }
 
+/**
+ * Writes to standard output, all of it, before it returns: process.stdout leaves what a pipe does not take
+ * at once for later, and a program that ends with a code of its own ends before.
+ */
+export function writeOutput(text: string): void {
+  for (let rest = Buffer.from(text); rest.length > 0;) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      // Nobody reads it any more.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
+      // A pipe that does not let us wait, as its other users want it.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
+}
+
 /** Writes to standard error at once; process.stderr would load the whole stream machinery first. */
 export function writeError(text: string): void {
   try {

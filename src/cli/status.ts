@@ -14,21 +14,16 @@ import { statusTable } from '../status/status-table.ts';
 import { readersAtOnce, survey } from '../status/survey.ts';
 import { apiEndpoint, type ApiServerSettings } from './api-server.ts';
 import { type Options, usageError } from './arguments.ts';
-import { writeError } from './report.ts';
+import { writeError, writeOutput } from './report.ts';
 import { agentSettings } from './settings.ts';
 
 /** `podseal status`: a part of the program of its own, which no pod loads. */
-
-interface Caller {
-  readonly environment: NodeJS.ProcessEnv;
-  readonly print: (text: string) => void;
-}
 
 /** Prints a row for each pod; resolves to 0 when all are fine, to 1 when some pod is not. */
 export async function runStatus(
   pods: readonly string[],
   options: Options,
-  { environment, print }: Caller,
+  environment: NodeJS.ProcessEnv,
 ): Promise<number> {
   refuseContradictions(pods, options);
   const serviceAccountDirectory =
@@ -49,10 +44,10 @@ export async function runStatus(
   const { statuses, notes } = await survey(scope, cluster, progress.say).finally(progress.end);
   const now = new Date();
   const { namespace } = scope;
-  if (options.output === 'json') print(statusJson(statuses, now));
+  if (options.output === 'json') writeOutput(statusJson(statuses, now));
   else if (statuses.length > 0) {
     const shown = { withNamespace: namespace === undefined, isWide: options.output === 'wide' };
-    print(statusTable(statuses, shown, now) + statusBlocks(statuses, now));
+    writeOutput(statusTable(statuses, shown, now) + statusBlocks(statuses, now));
   } else
     writeError(
       `No pod with an agent${namespace === undefined ? '' : ` in namespace ${namespace}`}.\n`,

@@ -1,5 +1,8 @@
 import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { after, describe, test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
 import { type TestPod } from '../cluster/pod.ts';
 import { administrator } from '../support/administrator.ts';
 import { requestFor, sendRequest } from '../support/asking.ts';
@@ -333,6 +336,29 @@ test('more pods than a page holds', async (context) => {
   const { text, code } = await scene.status();
   equal(code, 1);
   equal(text.match(/^web-\d+ +not injected/gm)?.length, 130);
+});
+
+test('more than a pipe holds, and a reader that is slow: all of it is written', async (context) => {
+  const scene = await sceneOf(context, { 'podseal.dev/inject': 'enabled' });
+  const names = Array.from({ length: 130 }, (_, i) => `web-${i}`);
+  await Promise.all(names.map((name) => scene.pod(name)));
+  const program = join(import.meta.dirname, '../../dist/podseal.cjs');
+  const line = `"$NODE" "$PROGRAM" status -n "$NAMESPACE" -o json | { sleep 2; cat; }`;
+  const { namespace } = scene;
+  const KUBECONFIG = plane.kubeconfig;
+  const env = {
+    ...process.env,
+    NODE: process.execPath,
+    PROGRAM: program,
+    NAMESPACE: namespace,
+    KUBECONFIG,
+  };
+  const { stdout: text } = await promisify(execFile)('sh', ['-c', line], {
+    env,
+    maxBuffer: 2 ** 24,
+  });
+  ok(text.length > 65_536);
+  equal(Object.keys(recordsOf({ text, errors: '', code: 1 })).length, 130);
 });
 
 describe('with the rights of examples/rbac/status.yaml', { concurrency: 3 }, () => {
