@@ -34,8 +34,6 @@ export const settingsHelpTexts: Readonly<Record<SettingName, string>> = {
     'File with the password of the PKCS#12 stores; needed with the format pkcs12.',
   PODSEAL_TIMEOUT:
     'Longest wait of one attempt; the next one resumes the same request. Hours where people approve.',
-  PODSEAL_SERVICE_ACCOUNT_DIR: 'Directory with token and ca.crt for the API server.',
-  PODSEAL_LISTEN: 'Address of /healthz, /readyz, /metrics and /status of podseal watch, or off.',
   PODSEAL_HOOK_SIGNAL:
     'Tells the application of a new set: process name and signal, like nginx:HUP. Needs shareProcessNamespace and the user of that process.',
   PODSEAL_HOOK_HTTP:
@@ -43,6 +41,8 @@ export const settingsHelpTexts: Readonly<Record<SettingName, string>> = {
   PODSEAL_HOOK_TIMEOUT: 'Longest time of one attempt of a hook; there are five within a minute.',
   PODSEAL_PROBE:
     'Where the application serves the certificate, like 127.0.0.1:8443: looked at by a TLS handshake and compared with the volume.',
+  PODSEAL_SERVICE_ACCOUNT_DIR: 'Directory with token and ca.crt for the API server.',
+  PODSEAL_LISTEN: 'Address of /healthz, /readyz, /metrics and /status of podseal watch, or off.',
   PODSEAL_LOG_LEVEL: 'debug, info, warn or error.',
 };
 
@@ -115,8 +115,8 @@ are on the volume. Resumes the request of an earlier run. Settings: podseal help
 `,
   watch: `Usage: podseal watch
 
-Keeps the certificate fresh until SIGTERM. Serves /healthz, /readyz, /metrics and /status on
-PODSEAL_LISTEN.
+Keeps the certificate fresh until SIGTERM, and tells the application of new ones where a hook is set.
+Serves /healthz, /readyz, /metrics and /status on PODSEAL_LISTEN.
 Exits non-zero after the certificate expired and could not be renewed. Settings: podseal help settings
 `,
   names: `Usage: podseal names [-o json]

@@ -84,6 +84,7 @@ const malformed: readonly (readonly [string, string, RegExp])[] = [
   ['PODSEAL_HOOK_HTTP', 'POST http://127.0.0.1/ now', /is not a method and a URL/],
   ['PODSEAL_HOOK_HTTP', 'https://127.0.0.1:8443/load', /is not http/],
   ['PODSEAL_HOOK_HTTP', 'http://admin:secret@127.0.0.1/load', /has a user in it/],
+  ['PODSEAL_HOOK_HTTP', 'http://admin@127.0.0.1/load', /has a user in it/],
   ['PODSEAL_HOOK_HTTP', 'http://web.shop.svc/load', /does not call localhost/],
   ['PODSEAL_HOOK_HTTP', 'http://10.0.0.7/load', /does not call localhost/],
   ['PODSEAL_HOOK_HTTP', 'http://127.0.0.1.example.com/load', /does not call localhost/],

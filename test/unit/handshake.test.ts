@@ -10,13 +10,13 @@ import { dnsNames, newCa, newKey, newLeaf } from '../support/certificate-builder
 
 const ca = newCa();
 
-function newSet(name: string): NewestSet {
+function newSet(name: string, issuer = ca, minutesLeft = 60): NewestSet {
   const keyPair = newKey();
   const validity = {
-    notBefore: new Date(Date.now() - 60_000),
-    notAfter: new Date(Date.now() + 3_600_000),
+    notBefore: new Date(Date.now() - 3_600_000),
+    notAfter: new Date(Date.now() + minutesLeft * 60_000),
   };
-  const leaf = newLeaf(ca, { keyPair, names: dnsNames(name), validity });
+  const leaf = newLeaf(issuer, { keyPair, names: dnsNames(name), validity });
   return {
     id: leaf.fingerprint,
     fingerprint: leaf.fingerprint,
@@ -47,6 +47,10 @@ describe('tlsHandshake()', { timeout: 30_000 }, () => {
   test('gives the fingerprint of what is served, whatever it is', async (context) => {
     equal(await look(await serving(context, volume)), volume.fingerprint);
     equal(await look(await serving(context, old)), old.fingerprint);
+    const foreign = newSet('elsewhere.example.com', newCa());
+    equal(await look(await serving(context, foreign)), foreign.fingerprint);
+    const expired = newSet('web.shop.svc', ca, -1);
+    equal(await look(await serving(context, expired)), expired.fingerprint);
   });
 
   test('asks for the first DNS name', async (context) => {

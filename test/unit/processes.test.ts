@@ -10,6 +10,8 @@ import { signalled } from '../support/signalled.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { until } from '../support/until.ts';
 
+const others = process.getuid?.() === 0 ? false : 'only root can start processes of others';
+
 const newName = (): string => `app${randomBytes(4).toString('hex')}`;
 const own = systemProcesses().own;
 const find = (name: string) => receivers(systemProcesses().list(), name, own.pid);
@@ -35,6 +37,17 @@ describe('systemProcesses()', { timeout: 30_000 }, () => {
     deepEqual([found?.pid, more], [application.pid, []]);
     equal((found?.handled ?? 0n) & 1n, 1n, 'SIGHUP is handled');
     equal((found?.handled ?? 0n) & (2n ** 11n), 0n, 'SIGUSR2 is not');
+  });
+
+  test('knows whose a process is', { skip: others }, async (context) => {
+    const name = newName();
+    const child = spawn('/bin/sleep', ['600'], { argv0: name, uid: 65534 });
+    context.after(() => child.kill());
+    const [found] = await until('the process', () => {
+      const all = find(name);
+      return all.length > 0 && all;
+    });
+    equal(found?.user, 65534);
   });
 
   test('finds a process by the name of its file, of which the kernel keeps 15 bytes', async (context) => {
@@ -74,21 +87,17 @@ describe('signalHook() with real processes', { timeout: 30_000 }, () => {
     process.kill(application.pid, 0);
   });
 
-  test(
-    'a process of another user: names both',
-    { skip: process.getuid?.() === 0 ? false : 'only root can start processes of others' },
-    async (context) => {
-      const name = newName();
-      const application = await signalled(context, { argv0: name });
-      const why = asUser(65534, name);
-      match(
-        why,
-        new RegExp(`\\(${application.pid}\\): it runs as user 0, and the agent as user 65534`),
-      );
-      match(why, /Set runAsUser: 0/);
-      deepEqual(application.told(), []);
-    },
-  );
+  test('a process of another user: names both', { skip: others }, async (context) => {
+    const name = newName();
+    const application = await signalled(context, { argv0: name });
+    const why = asUser(65534, name);
+    match(
+      why,
+      new RegExp(`\\(${application.pid}\\): it runs as user 0, and the agent as user 65534`),
+    );
+    match(why, /Set runAsUser: 0/);
+    deepEqual(application.told(), []);
+  });
 });
 
 /** What the hook says to a user who may not. */

@@ -159,17 +159,30 @@ describe('hookRunner()', () => {
 
   test('a newer set ends the telling of an older one, in an attempt or between two', async (context) => {
     const pod = newPod({ answers: { signal: failed } });
-    const { publish } = start(context, pod);
+    const { publish, runner } = start(context, pod);
     publish('a');
     await pod.clock.advance(500);
     publish('b');
-    await pod.clock.advance(1_500);
+    await pod.clock.advance(500);
+    equal(runner.report()[0]?.why, 'no new set since the start', 'what was ended did not fail');
+    await pod.clock.advance(1_000);
     deepEqual(pod.attempts.signal, ['b']);
     pod.answers.signal = done;
     publish('c');
-    await pod.clock.advance(60 * minute);
+    await pod.clock.advance(1_500);
     deepEqual(pod.attempts.signal, ['b', 'c']);
     equal(pod.told, 'c');
+  });
+
+  test('an application that was not told of the first set, because a second came, may still be missing', async (context) => {
+    const pod = newPod({ answers: { signal: absent } });
+    const { publish, runner } = start(context, pod);
+    publish('a');
+    await pod.clock.advance(500);
+    publish('b');
+    await pod.clock.advance(5 * minute);
+    deepEqual(pod.attempts.signal, ['b']);
+    equal(runner.report()[0]?.outcome, 'none');
   });
 
   test('one hook does not wait for another', async (context) => {
