@@ -50,7 +50,6 @@ export function ensureFor(context: EnsureContext): Ensure {
   };
   return async (namespace, labels, promised = []) => {
     if (namespace === ownNamespace || view.isTerminating(namespace)) return [];
-    view.claim(namespace);
     const waitsFor = (): readonly string[] =>
       view.services.unselecting(namespace, labels, promised);
     if (isSettled(namespace, labels) && waitsFor().length === 0)

@@ -37,8 +37,10 @@ export interface PublishingApi {
   before: (call: string) => void | Promise<void>;
   /** What watches do not tell of now, by `what` of the listing. */
   readonly late: Set<string>;
-  /** Watches tell everybody what there is. */
+  /** Watches tell everybody what has changed. */
   tell(): void;
+  /** Everybody lists anew. */
+  relist(): void;
   /** Somebody else writes there. */
   write(place: PublishedPlace, text: string, change?: Partial<PublishedConfigMap>): void;
   remove(place: PublishedPlace): void;
@@ -117,6 +119,30 @@ const keyOf = ({ namespace, name }: PublishedPlace): string => `${namespace}/${n
 export function publishingScene(clock: ManualClock, bundlePem: string): PublishingScene {
   const followers = new Map<string, Follower<unknown>[]>();
   const tellers = new Map<string, () => readonly unknown[]>();
+  /** What each follower was told of, as JSON. */
+  const told = new Map<Follower<unknown>, ReadonlyMap<string, unknown>>();
+  const each = (tell: (follower: Follower<unknown>, items: readonly unknown[]) => void): void => {
+    for (const [what, items] of tellers)
+      if (!api.late.has(what))
+        for (const follower of followers.get(what) ?? []) tell(follower, items());
+  };
+  const list = (follower: Follower<unknown>, items: readonly unknown[]): void => {
+    told.set(follower, new Map(items.map((item) => [JSON.stringify(item), item])));
+    follower.replace(items);
+  };
+  const watch = (follower: Follower<unknown>, items: readonly unknown[]): void => {
+    const before = told.get(follower);
+    if (!before) {
+      list(follower, items);
+      return;
+    }
+    const now = new Map(items.map((item) => [JSON.stringify(item), item]));
+    told.set(follower, now);
+    const identities = new Set(items.map(identityOf));
+    for (const [text, item] of before)
+      if (!now.has(text) && !identities.has(identityOf(item))) follower.remove(item);
+    for (const [text, item] of now) if (!before.has(text)) follower.put(item);
+  };
   let version = 100;
   const listing = <T>(what: string, items: () => readonly T[]): Listing<T> => {
     tellers.set(what, items);
@@ -163,11 +189,8 @@ export function publishingScene(clock: ManualClock, bundlePem: string): Publishi
     calls: [],
     before: () => undefined,
     late: new Set(),
-    tell() {
-      for (const [what, items] of tellers)
-        if (!api.late.has(what))
-          for (const each of followers.get(what) ?? []) each.replace(items());
-    },
+    tell: () => each(watch),
+    relist: () => each(list),
     write(place, text, change = {}) {
       const now = api.standing.get(keyOf(place))?.configMap;
       const uid = now?.uid ?? `uid-${++version}`;
@@ -302,6 +325,13 @@ export function publishingScene(clock: ManualClock, bundlePem: string): Publishi
       };
     },
   };
+}
+
+/** What stays the same when an object changes. */
+function identityOf(item: unknown): string {
+  if (typeof item === 'string') return 'the bundle';
+  const { namespace = '', name = '' } = item as { namespace?: string; name?: string };
+  return `${namespace}/${name}`;
 }
 
 /** As the API server selects: key, !key, key=value, key!=value, all of them. */

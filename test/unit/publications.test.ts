@@ -25,7 +25,7 @@ interface Scene {
   readonly api: PublishingApi;
   readonly replica: () => ReplicaTwin;
   /** A replica that leads until the test ends. */
-  readonly leader: () => Promise<ReplicaTwin>;
+  readonly leader: () => Promise<ReplicaTwin & { readonly calls: readonly string[] }>;
 }
 
 /** One labelled namespace with one Service; everything stands there already. */
@@ -47,8 +47,7 @@ function sceneOf(t: TestContext): Scene {
       api.tell();
       ends.push(leading.start());
       await clock.advance(5_000);
-      api.calls.length = 0;
-      return leading;
+      return { ...leading, calls: api.calls.splice(0) };
     },
   };
 }
@@ -56,8 +55,12 @@ function sceneOf(t: TestContext): Scene {
 describe('the leader', () => {
   test('writes nothing where all is current', async (t) => {
     const { clock, api, leader } = sceneOf(t);
-    await leader();
-    api.tell();
+    const { calls } = await leader();
+    deepEqual(
+      calls.filter((call) => !call.startsWith('pods')),
+      [],
+    );
+    api.relist();
     await clock.advance(5_000);
     deepEqual(api.calls, []);
   });
@@ -88,6 +91,12 @@ describe('the leader', () => {
     ok(writes >= 4 && writes <= 6, `${writes} writes in 5 s`);
     await clock.advance(2_000);
     equal(api.published('shop')?.length, 51);
+    // Once, because it was not this replica that wrote what stood there.
+    equal(api.calls.filter((call) => call === 'services shop').length, 1);
+    api.services.splice(0, 10);
+    api.tell();
+    await clock.advance(2_000);
+    equal(api.published('shop')?.length, 41);
   });
 
   test('writes what changed alone', async (t) => {
@@ -126,6 +135,47 @@ describe('the leader', () => {
     api.tell();
     await clock.advance(1_000);
     equal(api.text('shop', 'podseal-trust'), bundlePem);
+  });
+
+  test('forgets a namespace that is gone: another of its name starts anew', async (t) => {
+    const { clock, api, leader } = sceneOf(t);
+    await leader();
+    for (const how of ['watch', 'list'] as const) {
+      api.namespaces.set('shop', labelled('shop'));
+      api.tell();
+      await clock.advance(1_000);
+      api.namespaces.delete('shop');
+      api.standing.clear();
+      if (how === 'watch') api.tell();
+      else api.relist();
+      api.namespaces.set('shop', labelled('shop', { injects: false }));
+      api.tell();
+      await clock.advance(5_000);
+      equal(api.standing.size, 0);
+    }
+  });
+
+  test('does not write a file that is too large, and says so once', async (t) => {
+    const { clock, api, leader } = sceneOf(t);
+    const replica = await leader();
+    const { logged, metrics } = replica;
+    const selector = Object.fromEntries(
+      Array.from({ length: 20_000 }, (_, i) => [`example.com/${i}`, 'v'.repeat(50)]),
+    );
+    for (const name of ['large', 'larger']) {
+      api.services.push(service('shop', name, { selector }));
+      api.tell();
+      await clock.advance(2_000);
+    }
+    deepEqual(api.writes(), []);
+    equal(logged.events().filter((event) => event === 'publication.large').length, 1);
+    replica.updateGauges();
+    equal(metrics.gauge('podseal_injector_namespaces_too_large'), 1);
+    api.services.splice(1);
+    api.tell();
+    await clock.advance(2_000);
+    replica.updateGauges();
+    equal(metrics.gauge('podseal_injector_namespaces_too_large'), 0);
   });
 
   test('asks the API for the Services before it undoes what somebody wrote', async (t) => {
@@ -167,7 +217,7 @@ describe('the leader', () => {
     api.standing.clear();
     api.webhook = undefined;
     await leader();
-    deepEqual(api.writes(), []);
+    equal(api.standing.size, 0);
     api.webhook = webhookTwin('owner-2', bundlePem);
     api.tell();
     await clock.advance(1_000);
@@ -204,6 +254,14 @@ describe('the caBundle', () => {
     await clock.advance(5_000);
     deepEqual(api.webhook.caBundles, [nextPem, nextPem]);
     equal(api.calls.filter((call) => call === 'set caBundle').length, 1);
+    // The watch tells of something older while it is written.
+    api.before = (call) => {
+      if (call === 'set caBundle') api.relist();
+    };
+    api.trust = bundlePem;
+    api.tell();
+    await clock.advance(5_000);
+    equal(api.calls.filter((call) => call === 'set caBundle').length, 2);
   });
 
   test('waits for the watch when somebody else wrote, and says nothing of it', async (t) => {

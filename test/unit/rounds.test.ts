@@ -77,16 +77,20 @@ describe('what no pod needs any more', () => {
     });
 
   test('stays when it is not ours', async (t) => {
-    const { clock, api } = await sceneOf(t);
-    api.write({ namespace: 'shop', name: 'podseal-trust' }, 'x', { owners: [] });
-    api.write({ namespace: 'shop', name: 'podseal-services' }, 'x', { isManaged: false });
-    api.namespaces.set('bank', labelled('bank', { injects: false }));
-    api.write({ namespace: 'bank', name: 'podseal-trust' }, 'x', { owners: ['other'] });
-    // As a leader finds it that begins now.
-    api.before = () => undefined;
+    const clock = manualClock(noon);
+    const { api, replica } = publishingScene(clock, bundlePem);
+    // Without a bundle, nobody's is taken over.
+    api.trust = undefined;
+    for (const name of ['shop', 'bank']) {
+      api.namespaces.set(name, labelled(name, { injects: false }));
+      api.write({ namespace: name, name: 'podseal-trust' }, 'x', { owners: ['other'] });
+    }
+    api.write({ namespace: 'shop', name: 'podseal-services' }, servicesFile([]));
+    const leader = replica();
     api.tell();
+    t.after(leader.start());
     await clock.advance(roundMs * 4);
-    equal(api.text('bank', 'podseal-trust'), 'x');
+    deepEqual([...api.standing.keys()].toSorted(), ['bank/podseal-trust', 'shop/podseal-trust']);
   });
 
   test('comes back for a pod that another replica admitted meanwhile', async (t) => {
