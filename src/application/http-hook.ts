@@ -2,7 +2,7 @@ import { type Attempted, type Hook } from './hook.ts';
 
 export const callMethods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 
-/** `POST http://127.0.0.1:2019/load`. */
+/** `POST http://127.0.0.1:9090/-/reload`. */
 export interface HttpCall {
   readonly method: (typeof callMethods)[number];
   /** Plain HTTP to a loopback address. */

@@ -33,8 +33,13 @@ export function formatDenial(denial: Denial): string {
   return [
     ...shown.map(({ rule, value, why }) => `- ${rule}${quoted(value)}: ${plain(why)}`),
     ...(more > 0 ? [`- and ${more} more`] : []),
-    ...rules.flatMap((rule) => allowedLine(rule, denial.allowed[rule] ?? [])),
+    ...rules.flatMap((rule) => allowedLine(rule, valuesOf(rule, denial.allowed))),
   ].join('\n');
+}
+
+/** Whatever a rule is called: `constructor`, say. */
+function valuesOf(rule: string, allowed: Denial['allowed']): readonly string[] {
+  return Object.hasOwn(allowed, rule) ? (allowed[rule] ?? []) : [];
 }
 
 function quoted(value: string | undefined): string {
@@ -72,16 +77,16 @@ function allowedLine(rule: string, values: readonly string[]): string[] {
 /** Takes such a message apart again; undefined when it is none of ours (a person wrote it, say). */
 export function parseDenial(message: string): Denial | undefined {
   const reasons: Reason[] = [];
-  const allowed: Record<string, readonly string[]> = {};
+  const allowed = new Map<string, readonly string[]>();
   let more = 0;
   for (const line of message.split('\n')) {
     const part = parseLine(line);
     if (!part) return undefined;
     if ('more' in part) more = part.more;
-    else if ('values' in part) allowed[part.rule] = part.values;
+    else if ('values' in part) allowed.set(part.rule, part.values);
     else reasons.push(part);
   }
-  return reasons.length > 0 ? { reasons, allowed, more } : undefined;
+  return reasons.length > 0 ? { reasons, allowed: Object.fromEntries(allowed), more } : undefined;
 }
 
 type Line =

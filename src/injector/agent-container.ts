@@ -83,6 +83,8 @@ export function agentContainers(spec: PodSpec, plan: AgentPlan): AgentContainers
         restartPolicy: 'Always',
         startupProbe: {
           httpGet: { path: '/readyz', port: wishes.port },
+          // The first look would always come too early, and be told as a failure.
+          initialDelaySeconds: 1,
           periodSeconds: 1,
           failureThreshold: startupSeconds,
         },

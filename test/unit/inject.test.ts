@@ -64,7 +64,7 @@ describe('golden pods', () => {
           directory: '/etc/tls',
           containers: 'web,migrate',
           'hook-signal': 'nginx:HUP',
-          'hook-http': 'POST http://127.0.0.1:2019/load',
+          'hook-http': 'POST http://127.0.0.1:9090/-/reload',
           'hook-timeout': '5s',
           probe: '127.0.0.1:8443',
           port: '19809',
