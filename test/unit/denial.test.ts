@@ -41,6 +41,15 @@ describe('formatDenial()', () => {
     );
   });
 
+  test('takes no rule for something that every object has', () => {
+    const denial = {
+      reasons: [{ rule: 'constructor', value: undefined, why: 'w' }],
+      allowed: {},
+      more: 0,
+    };
+    assert.deepEqual(parseDenial(formatDenial(denial)), denial);
+  });
+
   test('names twenty values and counts the rest', () => {
     const reasons = Array.from({ length: 33 }, (_, i) => ({ rule: 'r', value: `${i}`, why: 'w' }));
     const message = formatDenial({ reasons, allowed: {}, more: 2 });
