@@ -78,6 +78,8 @@ export async function burstScene(
       clusterParts.map((part) => [part, runningPart(directory, part).process.pid]),
     ),
     ...Object.fromEntries(Object.entries(children).map(([name, { pid = 0 }]) => [name, pid])),
+    // It reads what our programs log.
+    bench: process.pid,
   });
   let made = 0;
   return {

@@ -50,7 +50,7 @@ import {
   type SignerSetup,
   type Surroundings,
 } from './controller-config.ts';
-import { writeError } from './report.ts';
+import { writeErrorSoon } from './report.ts';
 
 /** Introduces the adapters to approver and signer. */
 
@@ -80,7 +80,7 @@ async function basics(
   return {
     clock: systemClock,
     random: systemRandom,
-    log: jsonLog(writeError, setup.logLevel),
+    log: jsonLog(writeErrorSoon, setup.logLevel),
     metrics,
     leases: apiLeases(calls, lease, () => systemClock.now()),
     calls,

@@ -36,10 +36,31 @@ export function writeOutput(text: string): void {
 
 /** Writes to standard error at once; process.stderr would load the whole stream machinery first. */
 export function writeError(text: string): void {
+  const before = waiting;
+  waiting = '';
   try {
     // A pipe may take a part of a long line.
-    for (let rest = Buffer.from(text); rest.length > 0;) rest = rest.subarray(writeSync(2, rest));
+    for (let rest = Buffer.from(before + text); rest.length > 0;)
+      rest = rest.subarray(writeSync(2, rest));
   } catch {
     // Nobody reads it any more.
   }
 }
+
+/** What `writeErrorSoon` was given and nobody has written yet. */
+let waiting = '';
+
+/**
+ * Writes to standard error before the event loop turns, or the process exits in any way but by a signal that
+ * kills: in a burst, a write for each line costs a tenth of a controller's CPU, and wakes whoever reads.
+ */
+export function writeErrorSoon(text: string): void {
+  if (waiting === '') setImmediate(writeWaiting);
+  waiting += text;
+}
+
+function writeWaiting(): void {
+  if (waiting !== '') writeError('');
+}
+
+process.on('exit', writeWaiting);
