@@ -22,8 +22,8 @@ export type Ensure = (
   promised?: readonly string[],
 ) => Promise<readonly string[]>;
 
-/** The API server waits for five seconds. */
-const patienceMs = 3_000;
+/** The API server waits for five seconds, and the answer has to be made after it. */
+const patienceMs = 2_000;
 
 /** What `Publications.ensure` promises. */
 export function ensureFor(context: EnsureContext): Ensure {

@@ -25,7 +25,7 @@ import { trustSource } from './trust-source.ts';
 export interface Publications {
   /**
    * Before a pod with these labels is admitted: resolves when both ConfigMaps stand in its namespace with
-   * the content of now; at once, and without a call, where they do already. Never rejects and takes three
+   * the content of now; at once, and without a call, where they do already. Never rejects and takes two
    * seconds at most: resolves to warnings for whoever creates the pod about what could not be done.
    * It writes, so it is not for a dry run.
    */

@@ -2,6 +2,7 @@ import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test, type TestContext } from 'node:test';
+import { listingOf } from '../../src/kubernetes/listing.ts';
 import { readServices } from '../../src/node/pod-files.ts';
 import { startControlPlane, type ControlPlane } from '../cluster/control-plane.ts';
 import { type ApiClient } from '../cluster/api-client.ts';
@@ -9,6 +10,7 @@ import { createPod, prepareNamespace } from '../cluster/pod.ts';
 import { newCa } from '../support/certificate-builders.ts';
 import { installedWebhooks } from '../support/injector-scene.ts';
 import {
+  callsOf,
   granted,
   installInjector,
   type PublishingReplica,
@@ -545,6 +547,22 @@ describe('pods that slipped through', () => {
     await start({ ...old, aheadMs: 240_000 });
     await until('it to be said again', async () => (await eventOf(pod))?.lastTimestamp !== said);
   });
+});
+
+test('of pods that are many, the API sends their metadata alone', async () => {
+  const namespace = await newNamespace();
+  await prepareNamespace(api, namespace);
+  await createPod(api, { namespace, name: 'web', labels: { app: 'web' } });
+  const listing = listingOf(callsOf(plane, token), {
+    what: 'Pods',
+    resource: 'pods',
+    path: `/api/v1/namespaces/${namespace}/pods`,
+    rbacFile: '',
+    labelSelector: 'app=web',
+    metadataOnly: true,
+    read: (object) => Object.keys(object).sort().join(),
+  });
+  deepEqual((await listing.list(undefined)).items, ['apiVersion,kind,metadata']);
 });
 
 test('the rights of examples/rbac are used, each of them, and no others', (t: TestContext) => {

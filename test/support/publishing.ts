@@ -5,7 +5,7 @@ import { listWhole } from '../../src/controller/list-watch.ts';
 import { replica } from '../../src/controller/replica.ts';
 import { type Publications, publications } from '../../src/injector/publications.ts';
 import { type ApiEndpoint } from '../../src/kubernetes/api-endpoint.ts';
-import { apiCalls } from '../../src/kubernetes/api-calls.ts';
+import { type ApiCalls, apiCalls } from '../../src/kubernetes/api-calls.ts';
 import { serviceListing } from '../../src/kubernetes/cluster-objects.ts';
 import { apiEvents } from '../../src/kubernetes/events.ts';
 import { apiLeases } from '../../src/kubernetes/leases.ts';
@@ -46,6 +46,17 @@ export async function tokenOf(
   return answer.status.token;
 }
 
+/** The API with the rights of the token. */
+export function callsOf(plane: ControlPlane, token: string): ApiCalls {
+  const endpoint: ApiEndpoint = {
+    serverUrl: plane.serverUrl,
+    source: 'the test',
+    tls: () => Promise.resolve({ key: 'test', material: { ca: plane.caPem } }),
+    headers: () => Promise.resolve({ authorization: `Bearer ${token}` }),
+  };
+  return apiCalls(endpoint, { maximumConnections: 16, observe: () => undefined });
+}
+
 export interface PublishingReplica extends Publications {
   readonly metrics: MetricsTwin;
   readonly logged: LogTwin;
@@ -84,15 +95,9 @@ export function granted(): ReadonlySet<string> {
 /** A replica of what the injector publishes, in this process, with the rights of the token. */
 export function startPublishing(plane: ControlPlane, options: ReplicaOptions): PublishingReplica {
   const { token, holder, sweepMs = 3_600_000, spareMs = 60_000, aheadMs = 0 } = options;
-  const endpoint: ApiEndpoint = {
-    serverUrl: plane.serverUrl,
-    source: 'the test',
-    tls: () => Promise.resolve({ key: 'test', material: { ca: plane.caPem } }),
-    headers: () => Promise.resolve({ authorization: `Bearer ${token}` }),
-  };
   const made: string[] = [];
   const used = new Set<string>();
-  const bare = apiCalls(endpoint, { maximumConnections: 16, observe: () => undefined });
+  const bare = callsOf(plane, token);
   const calls: typeof bare = {
     watch(call, onLine, stop) {
       used.add(`${call.attempted.verb} ${call.attempted.resource}`);

@@ -98,6 +98,31 @@ describe('listingOf()', () => {
       });
   });
 
+  test('asks for what a label selects, and for its metadata alone', async () => {
+    const asked: string[] = [];
+    const call: ApiCalls['call'] = ({ path, accept }) => {
+      asked.push(path, accept ?? '');
+      return Promise.resolve({ metadata: { resourceVersion: '7' }, items: [] });
+    };
+    const things = listingOf<never>(
+      { call, watch: () => Promise.resolve() },
+      {
+        what: 'things',
+        resource: 'things',
+        path: '/things',
+        rbacFile: '',
+        labelSelector: 'colour!=red',
+        metadataOnly: true,
+        read: () => undefined,
+      },
+    );
+    await things.list(undefined);
+    deepEqual(asked, [
+      '/things?labelSelector=colour%21%3Dred&limit=100',
+      'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json',
+    ]);
+  });
+
   test('watches from where it is told, with bookmarks', async () => {
     let asked = '';
     const things = listing({
