@@ -32,6 +32,8 @@ export interface RoundsContext {
 const backoff = { firstMs: 2_000, maximumMs: 60_000 };
 /** A pod is being created, perhaps, whose admission another replica has answered. */
 const usualSpareMs = 60_000;
+/** So many namespaces are listed one by one; more, in one list of all pods without the agent. */
+const maximumLists = 50;
 /** Events of a round: the metric counts all, and the log names as many as fit. */
 const maximumEvents = 200;
 const maximumNames = 20;
@@ -83,11 +85,16 @@ async function lookThrough({ config, world, view }: RoundsContext): Promise<Seen
     return slippedThrough(pod, moment);
   });
   const missed = new Map(asked.map((pod) => [pod.uid, pod]));
-  for (const namespace of view.injecting()) {
-    const query = { labelSelector: missedInNamespace, namespace };
-    for (const pod of await pods.pods(query, (each) => slippedThrough(each, moment)))
-      missed.set(pod.uid, pod);
-  }
+  const injecting = new Set(view.injecting());
+  const everywhere = { labelSelector: missedInNamespace };
+  const queries =
+    injecting.size > maximumLists
+      ? [everywhere]
+      : [...injecting].map((namespace) => ({ ...everywhere, namespace }));
+  const isMissed = (pod: ListedPod): boolean =>
+    injecting.has(pod.namespace) && slippedThrough(pod, moment);
+  for (const query of queries)
+    for (const pod of await pods.pods(query, isMissed)) missed.set(pod.uid, pod);
   return { missed: [...missed.values()], needing };
 }
 

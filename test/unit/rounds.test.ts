@@ -184,6 +184,22 @@ describe('pods that slipped through', () => {
     equal(leader.events.length, 250);
   });
 
+  test('are looked for in one list when many namespaces are labelled', async (t) => {
+    const { clock, api, leader } = await sceneOf(t);
+    const ofPods = (): readonly string[] =>
+      api.calls.filter((call) => call.startsWith('pods') && call.includes('!=false'));
+    for (let i = 0; i < 50; i++) api.namespaces.set(`team-${i}`, labelled(`team-${i}`));
+    api.pods.push(missed('a', { namespace: 'team-7' }), missed('b', { namespace: 'unlabelled' }));
+    for (const lists of [50, 1]) {
+      api.tell();
+      api.calls.length = 0;
+      await clock.advance(roundMs);
+      equal(ofPods().length, lists);
+      equal(counted(leader), 1);
+      api.namespaces.set('one-more', labelled('one-more'));
+    }
+  });
+
   test('are counted by the leader alone', async () => {
     const clock = manualClock(noon);
     const { api, replica } = publishingScene(clock, bundlePem);
