@@ -51,8 +51,7 @@ function controllerOf(
     .find(({ controller }) => controller === true);
   const [kind, name] = [textOf(owner?.['kind']), textOf(owner?.['name'])];
   // Whoever creates a pod writes its owners as they like; people will copy the name into a shell.
-  if (kind === undefined || name === undefined || !name.split('.').every(isDnsLabel))
-    return undefined;
+  if (kind === undefined || !name?.split('.').every(isDnsLabel)) return undefined;
   // A Deployment calls its ReplicaSets NAME-HASH, and labels their pods with the hash.
   const suffix = `-${labels['pod-template-hash'] ?? ''}`;
   return kind === 'ReplicaSet' && suffix.length > 1 && name.endsWith(suffix)
