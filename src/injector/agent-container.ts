@@ -10,8 +10,8 @@ export interface AgentSettings {
   readonly trustDomain: string;
   /** Whether the cluster has native sidecars (Kubernetes 1.29). */
   readonly nativeSidecars: boolean;
-  /** The ClusterTrustBundle that pods can mount; undefined: ConfigMap podseal-trust. */
-  readonly clusterTrustBundle: string | undefined;
+  /** Whether pods can mount the ClusterTrustBundle of the signer name; otherwise ConfigMap podseal-trust. */
+  readonly clusterTrustBundle: boolean;
 }
 
 export const agentName = 'podseal';
@@ -163,13 +163,15 @@ export function agentFiles(wishes: Wishes, settings: AgentSettings): Volume & Fi
     configMap: { name, items: [{ key, path }] },
   });
   const { storePassword, trust } = wishes;
-  const bundle = settings.clusterTrustBundle;
+  const { signerName, clusterTrustBundle } = settings;
+  // Not by its name: then the kubelet hands on what it has kept for up to five minutes, and a new CA signs before that.
+  const bySigner: Fields = { signerName, labelSelector: {}, path: 'trust.crt' };
   const trustSource =
     trust !== undefined
       ? configMap(trust.name, trust.key, 'trust.crt')
-      : bundle === undefined
-        ? configMap('podseal-trust', 'ca.crt', 'trust.crt')
-        : { clusterTrustBundle: { name: bundle, path: 'trust.crt' } };
+      : clusterTrustBundle
+        ? { clusterTrustBundle: bySigner }
+        : configMap('podseal-trust', 'ca.crt', 'trust.crt');
   const downward = (path: string, fieldPath: string): Fields => ({
     path,
     fieldRef: { apiVersion: 'v1', fieldPath },

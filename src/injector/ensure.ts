@@ -25,6 +25,10 @@ export type Ensure = (
 /** The API server waits for five seconds, and the answer has to be made after it. */
 const patienceMs = 2_000;
 
+/** The watch may be behind a namespace that was made a moment before its pod. */
+const unknownMs = 1_000;
+const lookAgainMs = 50;
+
 /** What `Publications.ensure` promises. */
 export function ensureFor(context: EnsureContext): Ensure {
   const { clock, ownNamespace, view, publisher } = context;
@@ -49,7 +53,13 @@ export function ensureFor(context: EnsureContext): Ensure {
     }
   };
   return async (namespace, labels, promised = []) => {
-    if (namespace === ownNamespace || view.isTerminating(namespace)) return [];
+    if (namespace === ownNamespace) return [];
+    // Whoever reaches the webhook can make up names: no call and no memory for one that there is not.
+    if (!(await becomesKnown(namespace, context)))
+      return [
+        `podseal: namespace ${JSON.stringify(namespace)} is not known yet; the pod waits until Services and trust bundle are published there`,
+      ];
+    if (view.isTerminating(namespace)) return [];
     const waitsFor = (): readonly string[] =>
       view.services.unselecting(namespace, labels, promised);
     if (isSettled(namespace, labels) && waitsFor().length === 0)
@@ -66,6 +76,18 @@ export function ensureFor(context: EnsureContext): Ensure {
     );
     return [...warningsFor(namespace, context, problem), ...waits];
   };
+}
+
+async function becomesKnown(
+  namespace: string,
+  { clock, view }: Pick<EnsureContext, 'clock' | 'view'>,
+): Promise<boolean> {
+  const patience = new AbortController();
+  for (const startedMs = clock.uptimeMs(); !view.isKnown(namespace);) {
+    if (clock.uptimeMs() - startedMs >= unknownMs) return false;
+    await clock.pause(lookAgainMs, patience.signal);
+  }
+  return true;
 }
 
 /** The API server cuts each after 256 characters. */

@@ -25,7 +25,9 @@ export interface PublicationView {
     readonly configMaps: Readonly<Record<PublishedName, Follower<PublishedConfigMap>>>;
   };
   webhook(): WebhookConfiguration | undefined;
-  /** False of one that we have not heard of yet. */
+  /** Whether the watch has told of it. */
+  isKnown(namespace: string): boolean;
+  /** False of one that is not known. */
   isTerminating(namespace: string): boolean;
   /** Labelled, or claimed because it has pods that need what is published. */
   isWanted(namespace: string): boolean;
@@ -175,6 +177,7 @@ export function publicationView(ownNamespace: string, source: Source): Publicati
       },
     },
     webhook: () => configuration,
+    isKnown: (namespace) => namespaces.has(namespace),
     isTerminating,
     isLabelled,
     isWanted: (namespace) =>

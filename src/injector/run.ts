@@ -55,7 +55,7 @@ export function injector(config: InjectorConfig, world: InjectorWorld): Injector
     });
     metrics.add('podseal_injector_reviews_total', { outcome });
     const { namespace, pod, isDryRun } = request;
-    log('info', 'pod.reviewed', `A pod was ${outcome}`, {
+    log('debug', 'pod.reviewed', `A pod was ${outcome}`, {
       namespace,
       // A pod of a ReplicaSet has no name yet.
       pod: pod.metadata.name ?? pod.metadata.generateName,

@@ -344,14 +344,29 @@ describe('ensure()', () => {
     deepEqual(api.calls, ['services shop']);
   });
 
-  test('creates both in a namespace that nobody told of yet', async (t) => {
-    const { api, replica } = sceneOf(t);
+  test('creates both in a namespace that it is told of a moment later', async (t) => {
+    const { clock, api, replica } = sceneOf(t);
     const follower = replica();
     api.tell();
     api.namespaces.set('new', labelled('new', { injects: false }));
-    deepEqual(await follower.ensure('new', web), []);
+    const answer = follower.ensure('new', web);
+    await clock.advance(200);
+    deepEqual(api.calls, []);
+    api.tell();
+    await clock.advance(200);
+    deepEqual(await answer, []);
     deepEqual(api.published('new'), []);
     equal(api.text('new', 'podseal-trust'), bundlePem);
+  });
+
+  test('makes no call for a namespace that is not known after a second', async (t) => {
+    const { clock, api, replica } = sceneOf(t);
+    const follower = replica();
+    api.tell();
+    const answer = follower.ensure('made-up', web);
+    await clock.advance(1_100);
+    match((await answer).join(), /"made-up" is not known yet/);
+    deepEqual(api.calls, []);
   });
 
   test('does nothing in our own namespace and in one that is being deleted', async (t) => {
