@@ -1,6 +1,8 @@
 import {
   type ApproverSettingName,
   approverSettings,
+  type InjectorSettingName,
+  injectorSettings,
   type SignerSettingName,
   signerSettings,
 } from './controller-settings.ts';
@@ -78,6 +80,25 @@ export const controllerHelpTexts: Readonly<
     'ClusterRole of the signer: the ClusterTrustBundle goes with it when Podseal is uninstalled.',
 };
 
+/** What each setting of the injector is for, where it means something else there. */
+export const injectorHelpTexts: Readonly<Record<InjectorSettingName, string>> = {
+  ...controllerHelpTexts,
+  PODSEAL_AGENT_IMAGE: 'Image of the agents that are added; must be set.',
+  PODSEAL_SIGNER_NAME: 'Signer name that agents ask.',
+  PODSEAL_WRONG_ANNOTATIONS:
+    'refuse: a pod with a wrong annotation is not created; warn: it is created without what is wrong.',
+  PODSEAL_NATIVE_SIDECARS:
+    'true: the agent is a native sidecar; false: an init container and a container; auto: by the version of the API server.',
+  PODSEAL_CLUSTER_TRUST_BUNDLE:
+    'true: agents mount the ClusterTrustBundle; false: the ConfigMap podseal-trust; auto: by what the API server has.',
+  PODSEAL_SWEEP: 'How often pods that slipped through are looked for.',
+  PODSEAL_WORKERS: 'Namespaces published to at once.',
+  PODSEAL_DIR: 'Directory with the certificate of the webhook, where an agent keeps it.',
+  PODSEAL_WEBHOOK_LISTEN: 'Address of the webhook, HTTPS.',
+  PODSEAL_WEBHOOK_CONFIGURATION:
+    'MutatingWebhookConfiguration whose caBundle is kept; what is published goes with it.',
+};
+
 const usage = `Podseal gives a pod a TLS certificate for exactly the names it serves, and keeps it fresh.
 
 Usage: podseal COMMAND
@@ -89,6 +110,7 @@ In a pod:
 In a Deployment:
   approver        approve or deny requests: every name proved against live pods and Services
   signer          issue approved requests from a CA, publish its bundle, remove what is finished
+  injector        add the agent to pods (mutating webhook), publish Services and trust bundle
 
 For people:
   status [POD...] print each pod's state, time left, names and last error; exit 1 when one is not fine
@@ -183,6 +205,7 @@ function settingsHelp(): string {
     ['init, watch and names', agentSettings, settingsHelpTexts] as const,
     ['approver', approverSettings, controllerHelpTexts] as const,
     ['signer', signerSettings, controllerHelpTexts] as const,
+    ['injector', injectorSettings, injectorHelpTexts] as const,
   ]
     .map(([who, defaults, texts]) => {
       const rows = Object.entries<string>(defaults).map(([name, fallback]) => {
