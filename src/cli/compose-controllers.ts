@@ -25,11 +25,7 @@ import {
   type Caller,
   requestListing,
 } from '../kubernetes/observed-requests.ts';
-import {
-  publishedConstraints,
-  trustBundleName,
-  trustPublisher,
-} from '../kubernetes/trust-publication.ts';
+import { publishedConstraints, trustPublisher } from '../kubernetes/trust-publication.ts';
 import { namespaceListing } from '../kubernetes/namespaces.ts';
 import { podLists } from '../kubernetes/pod-lists.ts';
 import { publishedConfigMaps, trustListing } from '../kubernetes/published-config-maps.ts';
@@ -269,7 +265,7 @@ export async function composeInjector(
         wrongAnnotations,
         check: agentSettingProblems,
         nativeSidecars,
-        clusterTrustBundle: clusterTrustBundle ? trustBundleName(agent.signerName) : undefined,
+        clusterTrustBundle,
       };
     },
     mayAsk: mayCreateSigningRequests(calls),

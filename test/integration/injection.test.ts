@@ -99,7 +99,7 @@ const cases: Readonly<Record<string, PodObject>> = {
 
 const variants = {
   'native sidecars and ClusterTrustBundle': {},
-  neither: { nativeSidecars: false, clusterTrustBundle: undefined },
+  neither: { nativeSidecars: false, clusterTrustBundle: false },
 } as const;
 
 for (const [variant, settings] of Object.entries(variants))

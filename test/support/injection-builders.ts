@@ -9,7 +9,7 @@ export const injectionSettings: InjectionSettings = {
   clusterDomain: 'cluster.local',
   trustDomain: 'cluster.local',
   nativeSidecars: true,
-  clusterTrustBundle: 'podseal.dev:serving:bundle',
+  clusterTrustBundle: true,
   wrongAnnotations: 'refuse',
   check: agentSettingProblems,
 };

@@ -33,7 +33,7 @@ const problemsOf = (
 describe('golden pods', () => {
   const cases: Readonly<Record<string, readonly [PodObject, Partial<InjectionSettings>]>> = {
     plain: [podWith(), {}],
-    'old-cluster': [podWith(), { nativeSidecars: false, clusterTrustBundle: undefined }],
+    'old-cluster': [podWith(), { nativeSidecars: false, clusterTrustBundle: false }],
     'old-cluster-job': [podWith({ restartPolicy: 'Never' }), { nativeSidecars: false }],
     everything: [
       podWith(
@@ -127,7 +127,7 @@ describe('inject()', () => {
     .map((spec) => podWith(JSON.parse(JSON.stringify(spec)) as Loose));
   const anySettings = fc.record({
     nativeSidecars: fc.boolean(),
-    clusterTrustBundle: fc.option(fc.constant('podseal.dev:serving:bundle'), { nil: undefined }),
+    clusterTrustBundle: fc.boolean(),
   });
 
   test('a second pass changes nothing, whatever the pod, also after others added defaults', () => {
