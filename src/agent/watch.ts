@@ -32,6 +32,8 @@ interface Memory {
   /** No attempt before; other names than those that failed need not wait for it. */
   notBefore: Date;
   failedFor: SubjectNames | undefined;
+  /** The bundle, PEM, that did not lead to the issuer of what was issued; another one need not wait either. */
+  failedUnder: string | undefined;
   /** For people: the newest failure since the last certificate. */
   failure: Failure | undefined;
   /** The certificate that this process saw valid and that must not expire unnoticed. */
@@ -48,6 +50,7 @@ export function watchCertificate(config: AgentConfig, world: AgentWorld): Watch 
     failures: 0,
     notBefore: new Date(0),
     failedFor: undefined,
+    failedUnder: undefined,
     failure: undefined,
     validUntil: undefined,
     attempt: undefined,
@@ -91,20 +94,30 @@ async function oneRound(round: Round): Promise<void> {
   }
   const { current, renewAnnotation } = seen;
   const plan = planIssuance({ current, names, renewAnnotation, since: memory.since, now });
-  const until = nextAttempt(plan, names, memory);
+  const bundlePem = seen.trust.bundle.pem;
+  const until = nextAttempt(plan, { names, bundlePem }, memory);
   if (plan.kind === 'wait' || until > now)
     return nap(round, earlier(until, memory.validUntil ?? until));
-  await tryToObtain(round, names, plan.reason);
+  await tryToObtain(round, { names, bundlePem }, plan.reason);
   if (stop.aborted) return;
+}
+
+/** What an attempt rests on. */
+interface Basis {
+  readonly names: SubjectNames;
+  readonly bundlePem: string;
 }
 
 /**
  * Expiry is not waited out by a back-off: it gets its last attempt at once. Nor are other names than
- * those that were just denied: the sources were read again, and this is what is provable now.
+ * those that were just denied: the sources were read again, and this is what is provable now. Nor is the
+ * root that was missing.
  */
-function nextAttempt(plan: Plan, names: SubjectNames, memory: Memory): Date {
+function nextAttempt(plan: Plan, { names, bundlePem }: Basis, memory: Memory): Date {
   if (plan.kind === 'wait') return plan.until;
-  if (memory.failedFor && !sameNames(names, memory.failedFor)) return new Date(0);
+  const { failedFor, failedUnder } = memory;
+  if (failedFor && !sameNames(names, failedFor)) return new Date(0);
+  if (failedUnder !== undefined && failedUnder !== bundlePem) return new Date(0);
   return plan.reason === 'expired' && memory.validUntil ? memory.validUntil : memory.notBefore;
 }
 
@@ -114,8 +127,9 @@ async function nap({ world, bell, stop }: Round, until: Date): Promise<void> {
   release();
 }
 
-async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): Promise<void> {
+async function tryToObtain(round: Round, basis: Basis, reason: Reason): Promise<void> {
   const { config, world, memory, stop } = round;
+  const { names } = basis;
   const startedAt = world.clock.now();
   const { validUntil } = memory;
   const hasExpired = validUntil !== undefined && startedAt >= validUntil;
@@ -140,6 +154,7 @@ async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): P
     memory.failures = 0;
     memory.notBefore = new Date(0);
     memory.failedFor = undefined;
+    memory.failedUnder = undefined;
     memory.failure = undefined;
     memory.since = { namesMissing: undefined, untrusted: undefined };
     const seconds = (world.clock.now().getTime() - startedAt.getTime()) / 1000;
@@ -147,7 +162,7 @@ async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): P
     announceIssued(leaf, reason, world);
     world.freeMemory();
   } catch (thrown) {
-    if (!controller.signal.aborted) failed(round, names, asPodsealError(thrown));
+    if (!controller.signal.aborted) failed(round, basis, asPodsealError(thrown));
   } finally {
     stop.removeEventListener('abort', end);
     memory.attempt = undefined;
@@ -155,7 +170,7 @@ async function tryToObtain(round: Round, names: SubjectNames, reason: Reason): P
 }
 
 /** Notes the failure and when to try again; throws when the certificate has expired meanwhile. */
-function failed({ world, memory }: Round, names: SubjectNames, error: PodsealError): void {
+function failed({ world, memory }: Round, basis: Basis, error: PodsealError): void {
   const now = world.clock.now();
   const { validUntil } = memory;
   world.metrics.add('podseal_issuance_failures_total', 1, { code: error.code });
@@ -166,7 +181,8 @@ function failed({ world, memory }: Round, names: SubjectNames, error: PodsealErr
       { ...(error.hint === undefined ? {} : { hint: error.hint }), cause: error },
     );
   memory.failures += 1;
-  memory.failedFor = names;
+  memory.failedFor = basis.names;
+  memory.failedUnder = error.code === 'CERTIFICATE_UNTRUSTED' ? basis.bundlePem : undefined;
   const fraction = world.random.fraction();
   memory.notBefore = retryAt({
     error,

@@ -249,6 +249,21 @@ describe('watchCertificate() as time passes', () => {
     equal(created.length, 2);
   });
 
+  test('a certificate of a CA that is not trusted yet is used as soon as it is', async (context) => {
+    const { clock, state, created, agent } = await scene(context, day);
+    const next = await root('next');
+    state.authority = next.authority;
+    await clock.advance(20 * hour);
+    equal(created.length, 2);
+    equal(agent.state().failure?.error.code, 'CERTIFICATE_UNTRUSTED');
+    state.trustPem += next.pem;
+    agent.sourcesChanged();
+    await clock.advance(100);
+    equal(agent.state().failure, undefined);
+    equal(agent.state().pending, undefined);
+    equal(created.length, 2);
+  });
+
   test('a denied renewal keeps what is there and asks slowly, with a new key each time', async (context) => {
     const { clock, state, created, agent } = await scene(context, day);
     state.isDenying = true;
