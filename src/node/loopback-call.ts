@@ -15,6 +15,11 @@ export const callLoopback: CallLoopback = ({ method, url }, { timeoutMs, stop })
       timeoutMs,
     );
     request.on('error', reject);
+    // Asked for by nobody; unheard it would end the connection, and say nothing.
+    request.on('upgrade', (reply, socket) => {
+      socket.destroy();
+      resolve(reply.statusCode ?? 0);
+    });
     request.on('close', () => clearTimeout(timer));
     request.end();
   });

@@ -1,6 +1,6 @@
 import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
 import { type Attempted } from '../../src/application/hook.ts';
 import { httpHook, type HttpCall } from '../../src/application/http-hook.ts';
@@ -36,6 +36,21 @@ const whyOf = (attempted: Attempted): string =>
   attempted.kind === 'done' ? '' : `${attempted.kind}: ${attempted.why}; ${attempted.hint}`;
 
 describe('httpHook() over callLoopback()', { timeout: 30_000 }, () => {
+  test('an application that wants another protocol is an answer that failed, not one to wait for', async (context) => {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => socket.destroy());
+      socket.once('data', () =>
+        socket.write(
+          'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
+        ),
+      );
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    context.after(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    match(whyOf(await attempt(`http://127.0.0.1:${port}/reload`)), /^failed: .*it answered 101/);
+  });
+
   test('makes the call once, without a body, and closes its connection', async (context) => {
     const seen: unknown[] = [];
     const url = await application(context, (request, reply) => {
