@@ -145,7 +145,8 @@ function environment(spec: PodSpec, { wishes, access, settings }: AgentPlan): re
     ...(spec.hostNetwork ? [] : [fact('POD_IPS', 'status.podIPs')]),
     ...Object.entries(values)
       .filter(([, value]) => value !== undefined && value !== '')
-      .map(([name, value]) => ({ name, value })),
+      // What was checked is what the agent reads: the kubelet would expand $(POD_UID).
+      .map(([name, value]) => ({ name, value: value?.replaceAll('$', '$$$$') })),
   ];
 }
 

@@ -1,4 +1,6 @@
 import { nearest } from '../runtime/nearest.ts';
+import { withoutEndSlashes } from './mount-path.ts';
+import { isObjectName } from './object-name.ts';
 import { type Resources } from './pod-object.ts';
 
 /** What a pod's annotations `podseal.dev/...` ask for. */
@@ -8,7 +10,7 @@ export interface Wishes {
   /** Where the application's containers find the files. */
   readonly directory: string;
   /** The containers that get the files; undefined: all. */
-  readonly containers: readonly string[] | undefined;
+  readonly containers: ReadonlySet<string> | undefined;
   /** Where the agent serves probes. */
   readonly port: number;
   readonly portIsGiven: boolean;
@@ -36,6 +38,11 @@ export type CheckSettings = (environment: Readonly<Record<string, string>>) => r
 
 export const annotationPrefix = 'podseal.dev/';
 const agentPort = 9809;
+/** A signing request, in which all names have to fit, has no more bytes (examples/admission/signing-requests.yaml). */
+const longestValue = 16_384;
+/** A longer name of an annotation is refused by the API server. */
+const longestName = 63;
+const mostSuggestions = 10;
 
 /** Annotations that are settings of the agent. */
 const settings: Readonly<Record<string, string>> = {
@@ -130,22 +137,37 @@ export function readWishes(
   return { wishes, problems };
 }
 
-/** Our annotations without their prefix; one that we do not know is a problem. */
+/**
+ * Our annotations without their prefix; one that we do not know, or that is too long, is a problem. Anybody
+ * may have written them, and what they cost is bounded here.
+ */
 function ours(
   annotations: Readonly<Record<string, string>>,
   problems: string[],
 ): ReadonlyMap<string, string> {
-  const given = new Map<string, string>();
-  for (const [key, value] of Object.entries(annotations)) {
-    if (!key.startsWith(annotationPrefix)) continue;
-    const name = key.slice(annotationPrefix.length);
-    if (annotationNames.includes(name)) given.set(name, value);
-    else
-      problems.push(
-        `${key} is no annotation of Podseal; did you mean ${annotationPrefix}${nearest(name, annotationNames)}?`,
-      );
-  }
-  return given;
+  const all = Object.entries(annotations)
+    .filter(([key]) => key.startsWith(annotationPrefix))
+    .map(([key, value]) => [key.slice(annotationPrefix.length), value] as const);
+  const known = all.filter(([name]) => annotationNames.includes(name));
+  const isTooLong = (value: string): boolean => value.length > longestValue;
+  const unknown = all.map(([name]) => name).filter((name) => !annotationNames.includes(name));
+  problems.push(
+    ...unknown.slice(0, mostSuggestions).map(suggestion),
+    ...(unknown.length > mostSuggestions
+      ? [
+          `${unknown.length - mostSuggestions} more annotations ${annotationPrefix}... are none of Podseal`,
+        ]
+      : []),
+    ...known
+      .filter(([, value]) => isTooLong(value))
+      .map(([name]) => `${annotationPrefix}${name} is longer than ${longestValue} characters`),
+  );
+  return new Map(known.filter(([, value]) => !isTooLong(value)));
+}
+
+function suggestion(name: string): string {
+  const shown = name.slice(0, longestName);
+  return `${annotationPrefix}${shown} is no annotation of Podseal; did you mean ${annotationPrefix}${nearest(shown, annotationNames)}?`;
 }
 
 function environmentOf(
@@ -206,8 +228,7 @@ function inAnnotations(problem: string): string {
 
 function objectKey(text: string): ObjectKey {
   const [name = '', key = '', ...more] = text.split('/');
-  const isName = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name) && name.length <= 253;
-  if (!isName || !/^[-._a-zA-Z0-9]{1,253}$/.test(key) || more.length > 0)
+  if (!isObjectName(name) || !/^[-._a-zA-Z0-9]{1,253}$/.test(key) || more.length > 0)
     throw new Error('is no name and key, like stores/password');
   return { name, key };
 }
@@ -220,7 +241,7 @@ function portNumber(text: string): number {
 }
 
 function absoluteDirectory(text: string): string {
-  const path = text.replace(/\/+$/, '');
+  const path = withoutEndSlashes(text);
   const parts = path.split('/').slice(1);
   // The kubelet refuses a colon, and backsteps; the root would hide the image.
   const isClean = parts.every((part) => part !== '' && part !== '.' && part !== '..');
@@ -236,9 +257,9 @@ function listOf(text: string): readonly string[] {
     .filter((name) => name !== '');
 }
 
-function listOfNames(text: string): readonly string[] {
-  const names = listOf(text);
-  if (names.length === 0) throw new Error('is no list of containers, like web,migrate');
+function listOfNames(text: string): ReadonlySet<string> {
+  const names = new Set(listOf(text));
+  if (names.size === 0) throw new Error('is no list of containers, like web,migrate');
   return names;
 }
 

@@ -10,7 +10,9 @@ import {
 import { annotationPrefix, type CheckSettings, readWishes, type Wishes } from './annotations.ts';
 import { covers } from './covers.ts';
 import { keyAccess, type KeyAccess } from './key-access.ts';
+import { withoutEndSlashes } from './mount-path.ts';
 import { type Container, type PodObject, type PodSpec, type Volume } from './pod-object.ts';
+import { someOf } from './some-of.ts';
 
 export interface InjectionSettings extends AgentSettings {
   /** What becomes of a pod whose annotations are wrong: it is not created, or without what is wrong. */
@@ -47,14 +49,13 @@ export function inject(pod: PodObject, settings: InjectionSettings): Injection {
   const access = keyAccess(pod.spec, readers);
   const problems = [
     ...wrong,
-    ...unknown.map(
-      (name) =>
-        `${annotationPrefix}containers: the pod has no container ${JSON.stringify(name)}; it has ${application(
-          pod.spec,
-        )
-          .map((each) => each.name)
-          .join(', ')}`,
-    ),
+    ...(unknown.length === 0
+      ? []
+      : [
+          `${annotationPrefix}containers: the pod has no container ${someOf(unknown)}; it has ${someOf(
+            application(pod.spec).map(({ name }) => name),
+          )}`,
+        ]),
   ];
   const place = volumeFor(pod.spec, readers, wishes);
   const impossible = [
@@ -118,9 +119,10 @@ function readersOf(
 ): { readonly readers: readonly Container[]; readonly unknown: readonly string[] } {
   const all = application(spec);
   if (!containers) return { readers: all, unknown: [] };
+  const there = new Set(all.map(({ name }) => name));
   return {
-    readers: all.filter(({ name }) => containers.includes(name)),
-    unknown: containers.filter((name) => !all.some((each) => each.name === name)),
+    readers: all.filter(({ name }) => containers.has(name)),
+    unknown: [...containers].filter((name) => !there.has(name)),
   };
 }
 
@@ -157,7 +159,9 @@ function volumeFor(
 ): { readonly volume: string; readonly problems: readonly string[] } {
   const mounted = new Set(
     readers.flatMap(({ volumeMounts = [] }) =>
-      volumeMounts.filter((each) => trimmed(each.mountPath) === directory).map(({ name }) => name),
+      volumeMounts
+        .filter((each) => withoutEndSlashes(each.mountPath) === directory)
+        .map(({ name }) => name),
     ),
   );
   const [own] = mounted;
@@ -180,10 +184,6 @@ function foreignVolume(volumes: readonly Volume[]): readonly string[] {
     : [];
 }
 
-function trimmed(path: string): string {
-  return path.replace(/(?<=.)\/+$/, '');
-}
-
 function endingWarnings(spec: PodSpec, { nativeSidecars }: InjectionSettings): readonly string[] {
   const ends = spec.restartPolicy !== undefined && spec.restartPolicy !== 'Always';
   return ends && !nativeSidecars
@@ -200,10 +200,9 @@ interface Parts extends AgentPlan {
 function specWith(spec: PodSpec, parts: Parts): PodSpec {
   const { wishes, access, settings, volume } = parts;
   const { init, sidecar } = agentContainers(spec, parts);
+  const readers = new Set(parts.readers);
   const withMounts = (containers: readonly Container[]): readonly Container[] =>
-    containers.map((each) =>
-      parts.readers.includes(each) ? mounting(each, volume, wishes) : each,
-    );
+    containers.map((each) => (readers.has(each) ? mounting(each, volume, wishes) : each));
   const { containers, initContainers = [], volumes = [] } = spec;
   const files = agentFiles(wishes, settings);
   return {
@@ -225,7 +224,8 @@ function specWith(spec: PodSpec, parts: Parts): PodSpec {
 
 function mounting(container: Container, volume: string, { directory }: Wishes): Container {
   const { volumeMounts = [] } = container;
-  if (volumeMounts.some(({ mountPath }) => trimmed(mountPath) === directory)) return container;
+  if (volumeMounts.some(({ mountPath }) => withoutEndSlashes(mountPath) === directory))
+    return container;
   const mount = { name: volume, mountPath: directory, readOnly: true };
   return { ...container, volumeMounts: [...volumeMounts, mount] };
 }

@@ -1,6 +1,8 @@
+import { isDnsLabel } from '../identity/dns-name.ts';
 import { annotationPrefix } from './annotations.ts';
 import { inject, type Injection, type InjectionSettings } from './inject.ts';
 import { podPatch } from './json-patch.ts';
+import { isObjectName } from './object-name.ts';
 import { type PodObject } from './pod-object.ts';
 
 /** The one kind of call that the webhook is configured for (admission.k8s.io/v1 AdmissionReview). */
@@ -50,12 +52,21 @@ export function readReview(text: string): ReviewRequest {
   const metadata = object['metadata'] === undefined ? {} : objectOf(object['metadata'], 'metadata');
   const spec = objectOf(object['spec'], 'spec');
   if (!Array.isArray(spec['containers'])) throw new Error('spec.containers is no list');
+  checkNames(namespace, spec['serviceAccountName'] ?? 'default');
   return {
     uid,
-    namespace: typeof namespace === 'string' ? namespace : '',
+    namespace,
     isDryRun: request['dryRun'] === true,
     pod: { ...object, metadata, spec } as unknown as PodObject,
   };
+}
+
+/** Whoever reaches the webhook can make them up, and they go into calls and memories of ours. */
+function checkNames(namespace: unknown, serviceAccount: unknown): asserts namespace is string {
+  if (typeof namespace !== 'string' || !isDnsLabel(namespace))
+    throw new Error('request.namespace is no name of a namespace');
+  if (typeof serviceAccount !== 'string' || !isObjectName(serviceAccount))
+    throw new Error('spec.serviceAccountName is no name of a service account');
 }
 
 function objectOf(value: unknown, what: string): Readonly<Record<string, unknown>> {
@@ -115,17 +126,20 @@ async function warningsAbout(
   return [...injection.warnings, ...unprepared, ...unasked];
 }
 
+/** All annotations of a pod have 256 KiB together. */
+const longestTold = 4_096;
+
 /**
  * The pod with the warnings as an annotation: whoever creates pods through a Deployment sees no warning,
  * but `kubectl describe pod` shows it.
  */
 function told(pod: PodObject, warnings: readonly string[]): PodObject {
-  if (warnings.length === 0) return pod;
-  const annotations = {
-    ...pod.metadata.annotations,
-    [`${annotationPrefix}warnings`]: warnings.join('\n'),
-  };
-  return { ...pod, metadata: { ...pod.metadata, annotations } };
+  const key = `${annotationPrefix}warnings`;
+  const { [key]: before, ...others } = pod.metadata.annotations ?? {};
+  // Copied from another pod, or from an earlier pass over this one.
+  if (warnings.length === 0 && before === undefined) return pod;
+  const told = warnings.length === 0 ? {} : { [key]: warnings.join('\n').slice(0, longestTold) };
+  return { ...pod, metadata: { ...pod.metadata, annotations: { ...others, ...told } } };
 }
 
 function refusal(problems: readonly string[]): string {
