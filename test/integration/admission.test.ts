@@ -391,7 +391,7 @@ const attacks: readonly Attack[] = [
     as: asPod,
     object: ({ pod, namespaceUid }) => {
       const owner = { apiVersion: 'v1', kind: 'Namespace', name: namespace, uid: namespaceUid };
-      return signingRequest(pod.uid, { ownerReferences: [{ ...owner, blockOwnerDeletion: true }] });
+      return signingRequest(pod.uid, { ownerReferences: [owner] });
     },
     message: 'metadata has ownerReferences; send none, a request goes when it is deleted',
   },

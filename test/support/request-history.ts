@@ -21,7 +21,7 @@ export interface RequestHistory {
 
 interface WatchEvent {
   readonly type: string;
-  readonly object: AskedRequest;
+  readonly object: AskedRequest & { readonly metadata: { readonly resourceVersion: string } };
 }
 
 /** Begins before any of these requests is made. */
@@ -51,30 +51,38 @@ export async function requestHistory(
   await config.applyToHTTPSOptions(options);
   const agent = new Agent({ ca: plane.caPem });
   let isOver = false;
-  const query = new URLSearchParams({
-    watch: 'true',
-    allowWatchBookmarks: 'true',
-    fieldSelector: `spec.signerName=${signerName}`,
-    resourceVersion: '0',
-  });
+  let seen = '0';
   const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
-  const url = `${plane.serverUrl}${path}?${query.toString()}`;
-  await new Promise<void>((resolve, reject) => {
-    const outgoing = httpsRequest(url, { ...options, agent }, (incoming) => {
-      incoming.on('error', () => undefined);
-      incoming.on('close', () => {
-        if (!isOver) violations.push('the history broke off');
+  const watchOnce = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const query = new URLSearchParams({
+        watch: 'true',
+        allowWatchBookmarks: 'true',
+        fieldSelector: `spec.signerName=${signerName}`,
+        resourceVersion: seen,
       });
-      const lines = createInterface({ input: incoming });
-      lines.on('line', (line) => note(JSON.parse(line) as WatchEvent));
-      // Said by `close` above.
-      lines.on('error', () => undefined);
-      if (incoming.statusCode === 200) resolve();
-      else reject(new Error(`Cannot watch signing requests: ${incoming.statusCode ?? 0}`));
+      const url = `${plane.serverUrl}${path}?${query.toString()}`;
+      const outgoing = httpsRequest(url, { ...options, agent }, (incoming) => {
+        const lines = createInterface({ input: incoming });
+        lines.on('line', (line) => {
+          const event = JSON.parse(line) as WatchEvent;
+          note(event);
+          seen = event.object.metadata.resourceVersion;
+        });
+        // Said by `close` below.
+        lines.on('error', () => undefined);
+        incoming.on('error', () => undefined);
+        incoming.on('close', () => {
+          // The API server ends watches that do not keep up, as on a busy machine: on from what was seen.
+          if (!isOver) watchOnce().catch((error: unknown) => violations.push(String(error)));
+        });
+        if (incoming.statusCode === 200) resolve();
+        else reject(new Error(`Cannot watch signing requests: ${incoming.statusCode ?? 0}`));
+      });
+      outgoing.on('error', reject);
+      outgoing.end();
     });
-    outgoing.on('error', reject);
-    outgoing.end();
-  });
+  await watchOnce();
   return {
     requests,
     issued: () => issued,
