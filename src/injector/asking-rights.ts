@@ -15,6 +15,8 @@ interface Known {
 const keepAllowedMs = 300_000;
 const keepRefusedMs = 2_000;
 const maximumKnown = 5_000;
+/** Whoever reaches the webhook can make up names: a warning is not worth a flood of calls. */
+const maximumUnderWay = 20;
 /** The pod does not wait for a warning. */
 const patienceMs = 1_000;
 
@@ -27,20 +29,36 @@ export function askingRights(
 ): (namespace: string, serviceAccount: string) => Promise<readonly string[]> {
   const { clock } = world;
   const known = new Map<string, Known>();
-  const ask = async (namespace: string, serviceAccount: string): Promise<boolean> => {
+  const underWay = new Map<string, Promise<boolean>>();
+  const askAnew = async (key: string, ask: () => Promise<boolean>): Promise<boolean> => {
+    try {
+      const allowed = await ask();
+      if (known.size >= maximumKnown) known.clear();
+      const keepMs = allowed ? keepAllowedMs : keepRefusedMs;
+      known.set(key, { allowed, untilMs: clock.uptimeMs() + keepMs });
+      return allowed;
+    } catch {
+      return true;
+    } finally {
+      underWay.delete(key);
+    }
+  };
+  /** True also where it is not known. */
+  const mayAsk = (namespace: string, serviceAccount: string): boolean | Promise<boolean> => {
     const key = `${namespace}/${serviceAccount}`;
     const remembered = known.get(key);
     if (remembered && clock.uptimeMs() < remembered.untilMs) return remembered.allowed;
-    const allowed = await world.mayAsk(namespace, serviceAccount);
-    if (known.size >= maximumKnown) known.clear();
-    const keepMs = allowed ? keepAllowedMs : keepRefusedMs;
-    known.set(key, { allowed, untilMs: clock.uptimeMs() + keepMs });
-    return allowed;
+    const asked = underWay.get(key);
+    if (asked) return asked;
+    if (underWay.size >= maximumUnderWay) return true;
+    const answer = askAnew(key, () => world.mayAsk(namespace, serviceAccount));
+    underWay.set(key, answer);
+    return answer;
   };
   return async (namespace, serviceAccount) => {
     const done = new AbortController();
     const inTime = clock.pause(patienceMs, done.signal).then(() => true);
-    const allowed = await Promise.race([ask(namespace, serviceAccount).catch(() => true), inTime]);
+    const allowed = await Promise.race([mayAsk(namespace, serviceAccount), inTime]);
     done.abort();
     if (allowed) return [];
     return [

@@ -21,6 +21,11 @@ export interface WebhookServer {
 
 /** An AdmissionReview holds one object, which etcd would refuse above 1.5 MiB. */
 const maximumBodyBytes = 4 * 1024 * 1024;
+/**
+ * The bodies of all calls under way. Nobody has to say who he is, a pod takes several times the memory
+ * of its text, and the container has 512 MiB (deploy/injector.yaml).
+ */
+const maximumHeldBytes = 32 * 1024 * 1024;
 /** The files are read this often even when no watcher says anything. */
 const readAgainMs = 30_000;
 /**
@@ -41,10 +46,11 @@ export async function serveWebhook(
   stop: AbortSignal,
 ): Promise<{ readonly port: number; readonly ended: Promise<void> }> {
   let served = readPair(webhook.certificateDirectory);
+  const held = { bytes: 0 };
   const server = createServer(
     { ...served, minVersion: 'TLSv1.2', requestTimeout: 30_000, headersTimeout: 10_000 },
     (request, reply) => {
-      void respond(request, reply, webhook);
+      void respond(request, reply, webhook, held);
     },
   );
   server.keepAliveTimeout = keepAliveMs;
@@ -116,11 +122,12 @@ async function respond(
   request: IncomingMessage,
   reply: ServerResponse,
   webhook: WebhookServer,
+  held: { bytes: number },
 ): Promise<void> {
   try {
-    const { status, contentType, body } = await answerTo(request, webhook);
+    const { status, contentType, body } = await answerTo(request, webhook, held);
     // What is left of a body that is too large is not read.
-    if (status === 413) reply.setHeader('connection', 'close');
+    if (status === 413 || status === 503) reply.setHeader('connection', 'close');
     reply.writeHead(status, { 'content-type': contentType }).end(body);
   } catch (error) {
     // The caller is gone, as after its time limit.
@@ -132,30 +139,30 @@ async function respond(
 async function answerTo(
   request: IncomingMessage,
   { path, answer }: WebhookServer,
+  held: { bytes: number },
 ): Promise<Answer> {
-  const refusal = (status: number, text: string): Answer => ({
-    status,
-    contentType: 'text/plain; charset=utf-8',
-    body: `${text}\n`,
-  });
   if ((request.url ?? '').replace(/\?.*$/, '') !== path)
     return refusal(404, `there is ${path} alone`);
   if (request.method !== 'POST') return refusal(405, 'only POST');
-  const body = await bodyOf(request);
-  return body === undefined
-    ? refusal(413, `a review has at most ${maximumBodyBytes} bytes`)
-    : answer(body);
+  let bytes = 0;
+  try {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) {
+      const buffer = chunk as Buffer;
+      chunks.push(buffer);
+      bytes += buffer.length;
+      held.bytes += buffer.length;
+      if (bytes > maximumBodyBytes)
+        return refusal(413, `a review has at most ${maximumBodyBytes} bytes`);
+      if (held.bytes > maximumHeldBytes)
+        return refusal(503, `the reviews under way have ${maximumHeldBytes} bytes together`);
+    }
+    return await answer(Buffer.concat(chunks).toString('utf8'));
+  } finally {
+    held.bytes -= bytes;
+  }
 }
 
-/** Undefined: too large. */
-async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    const buffer = chunk as Buffer;
-    bytes += buffer.length;
-    if (bytes > maximumBodyBytes) return undefined;
-    chunks.push(buffer);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+function refusal(status: number, text: string): Answer {
+  return { status, contentType: 'text/plain; charset=utf-8', body: `${text}\n` };
 }

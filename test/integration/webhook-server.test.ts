@@ -173,6 +173,29 @@ test('other paths, methods and sizes are refused, and a failure is an answer', a
   match(failed.body, /out of order/);
 });
 
+test('callers that send much and do not end have no more memory than there is', async (context) => {
+  const { port } = await scene(context);
+  const agent = new Agent({ ...wholeHandshakes, maxSockets: 50 });
+  context.after(() => agent.destroy());
+  const options = { host: '127.0.0.1', port, servername: host, ca: ca.pem, agent, path: '/inject' };
+  const almostAll = Buffer.alloc(4 * 1024 * 1024 - 1, 'x');
+  let refused = 0;
+  const hostile = Array.from({ length: 20 }, () => {
+    const sent = request({ ...options, method: 'POST' }, (answer) => answer.resume());
+    // They never end by themselves.
+    sent.on('close', () => refused++);
+    sent.on('error', () => undefined);
+    sent.write(almostAll);
+    return sent;
+  });
+  // 32 MiB are not more than eight of them.
+  await until('twelve to be refused', () => refused >= 12);
+  for (const each of hostile) each.destroy();
+  await until('what they held to be given back', async () => {
+    return (await call(port, agent, { body: 'x'.repeat(3 * 1024 * 1024) })).status === 200;
+  });
+});
+
 test('at the end, calls are still answered until the endpoints know', async (context) => {
   const { port, stop, ended } = await scene(context);
   const agent = new Agent(wholeHandshakes);
