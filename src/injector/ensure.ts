@@ -3,6 +3,7 @@ import { type Clock } from '../runtime/clock.ts';
 import { type PublicationView } from './publication-view.ts';
 import { type Publisher } from './publisher.ts';
 import { tooLargeMessage } from './services-file.ts';
+import { isSpared } from './slipped-through.ts';
 
 export interface EnsureContext {
   readonly clock: Clock;
@@ -53,7 +54,8 @@ export function ensureFor(context: EnsureContext): Ensure {
     }
   };
   return async (namespace, labels, promised = []) => {
-    if (namespace === ownNamespace) return [];
+    // Only somebody else than the API server would ask.
+    if (isSpared(namespace, ownNamespace)) return [];
     // Whoever reaches the webhook can make up names: no call and no memory for one that there is not.
     if (!(await becomesKnown(namespace, context)))
       return [

@@ -3,7 +3,7 @@ import { reasonToLeave } from './inject.ts';
 
 /** Pods without the agent that asked for it by their own label. */
 export const askedAndMissed = 'podseal.dev/inject=true,!podseal.dev/agent';
-/** Pods that were injected,. */
+/** Pods that were injected. */
 export const injected = 'podseal.dev/agent=injected';
 /** In a namespace that is labelled: those that did not opt out. */
 export const missedInNamespace = '!podseal.dev/agent,podseal.dev/inject!=false';
@@ -13,12 +13,17 @@ const spared: readonly string[] = ['kube-system', 'kube-node-lease'];
 /** One that is being created may not have its label in our list yet. */
 const settlingMs = 60_000;
 
+/** Whether pods of the namespace are never injected, whatever their labels say. */
+export function isSpared(namespace: string, ownNamespace: string): boolean {
+  return namespace === ownNamespace || spared.includes(namespace);
+}
+
 /** Whether the pod may need what is published, injected or not. */
 export function isConcerned(
   { namespace, isTerminating }: ListedPod,
   ownNamespace: string,
 ): boolean {
-  return !isTerminating && namespace !== ownNamespace && !spared.includes(namespace);
+  return !isTerminating && !isSpared(namespace, ownNamespace);
 }
 
 /**

@@ -369,12 +369,14 @@ describe('ensure()', () => {
     deepEqual(api.calls, []);
   });
 
-  test('does nothing in our own namespace and in one that is being deleted', async (t) => {
+  test("does nothing in our own namespace, the system's, and in one that is being deleted", async (t) => {
     const { api, replica } = sceneOf(t);
     api.namespaces.set('ending', labelled('ending', { isTerminating: true }));
+    const systems = ['kube-system', 'kube-node-lease'];
+    for (const each of systems) api.namespaces.set(each, labelled(each, { injects: false }));
     const follower = replica();
     api.tell();
-    for (const namespace of [ownNamespace, 'ending'])
+    for (const namespace of [ownNamespace, ...systems, 'ending'])
       deepEqual(await follower.ensure(namespace, web), []);
     deepEqual(api.calls, []);
   });
