@@ -236,7 +236,7 @@ export async function composeSigner(
         shared.log(
           'warn',
           'trust.unowned',
-          `The ClusterTrustBundle has no owner, and would outlive Podseal: ${message}`,
+          `What is published has no owner, and would outlive Podseal: ${message}`,
           { code, hint },
         ),
     }),

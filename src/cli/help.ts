@@ -77,7 +77,7 @@ export const controllerHelpTexts: Readonly<
   PODSEAL_MAX_OPEN_REQUESTS:
     'Unfinished and denied requests that one pod may have; the excess is removed at once.',
   PODSEAL_CLUSTER_ROLE:
-    'ClusterRole of the signer: the ClusterTrustBundle goes with it when Podseal is uninstalled.',
+    'ClusterRole of the signer: the bundles that it publishes go with it when Podseal is uninstalled.',
 };
 
 /** What each setting of the injector is for, where it means something else there. */

@@ -18,17 +18,24 @@ export function apiLeases(
     what: `lease ${JSON.stringify(`${namespace}/${name}`)}`,
     rbac: `apply ${rbacFile}.`,
   });
+  /** Of whoever installed it: a PUT would take them away. */
+  let marks: Json = {};
+  const read = (answer: unknown): Lease => {
+    const { labels, annotations } = objectOf(objectOf(answer)['metadata']);
+    marks = { labels, annotations };
+    return readLease(objectOf(answer));
+  };
   const body = (spec: Json, resourceVersion?: string): Json => ({
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: { name, namespace, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
+    metadata: { name, namespace, ...marks, resourceVersion },
     spec,
   });
   return {
     async get() {
       try {
         const answer = await calls.call({ method: 'GET', path: one, attempted: attempted('get') });
-        return readLease(objectOf(answer));
+        return read(answer);
       } catch (error) {
         if (error instanceof PodsealError && error.code === 'API_NOT_FOUND') return undefined;
         throw error;
@@ -56,7 +63,7 @@ export function apiLeases(
             body: body(spec),
             attempted: attempted('create'),
           });
-      return readLease(objectOf(answer));
+      return read(answer);
     },
     async release(held) {
       const spec = { leaseTransitions: held.transitions, leaseDurationSeconds: 1 };

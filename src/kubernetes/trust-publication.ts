@@ -54,10 +54,10 @@ function publicationIn(configMap: Json): Publication {
   };
 }
 
-/** What belongs to no namespace goes with this when Podseal is uninstalled. */
-export interface BundleOwner {
+/** What the signer publishes goes with this when Podseal is uninstalled. */
+export interface PublicationOwner {
   readonly clusterRole: string;
-  /** The bundle is published all the same, and would be left over. Said once. */
+  /** It is published all the same, and would be left over. Said once. */
   onUnowned(error: PodsealError): void;
 }
 
@@ -66,27 +66,74 @@ export function trustPublisher(
   calls: ApiCalls,
   namespace: string,
   signerNames: readonly string[],
-  owner: BundleOwner,
+  owner: PublicationOwner,
 ): TrustPublisher {
   const configMap = configMapCalls(calls, namespace, 'signer');
-  const bundles = clusterTrustBundles(calls, owner);
+  const giveOwner = ownerGiver(calls, owner);
+  const bundles = clusterTrustBundles(calls, giveOwner);
+  const bring = async (publication: Publication): Promise<Json> => {
+    const found = await configMap.read();
+    const data = {
+      [publishedNames.bundle]: publication.bundlePem,
+      [publishedNames.signingChain]: publication.signingChainPem,
+    };
+    if (!found)
+      return objectOf(await configMap.create({ metadata: configMapMetadata(namespace), data }));
+    if (samePublication(publicationIn(found), publication)) return found;
+    return objectOf(await configMap.patch({ metadata: versionOf(found), data }));
+  };
   return {
     async read() {
       const found = await configMap.read();
       return found && publicationIn(found);
     },
     async publish(publication) {
-      const found = await configMap.read();
-      const data = {
-        [publishedNames.bundle]: publication.bundlePem,
-        [publishedNames.signingChain]: publication.signingChainPem,
-      };
-      if (!found) await configMap.create({ metadata: configMapMetadata(namespace), data });
-      else if (!samePublication(publicationIn(found), publication))
-        await configMap.patch({ metadata: versionOf(found), data });
+      await giveOwner(await bring(publication), configMap.patch);
       for (const signerName of signerNames)
         await bundles.publish(signerName, publication.bundlePem);
     },
+  };
+}
+
+type GiveOwner = (standing: Json, patch: (body: Json) => Promise<unknown>) => Promise<void>;
+
+/**
+ * Makes the ClusterRole the owner of what stands there without one. By itself, and after the rest: nothing
+ * about the owner may keep a bundle from being published.
+ */
+function ownerGiver(calls: ApiCalls, owner: PublicationOwner): GiveOwner {
+  let isUnownedSaid = false;
+  return async (standing, patch) => {
+    if (listOf(objectOf(standing['metadata'])['ownerReferences']).length > 0) return;
+    try {
+      const reference = await readOwner(calls, owner.clusterRole);
+      await patch({ metadata: { ...versionOf(standing), ownerReferences: [reference] } });
+    } catch (error) {
+      if (!(error instanceof PodsealError)) throw error;
+      if (!isUnownedSaid) owner.onUnowned(error);
+      isUnownedSaid = true;
+    }
+  };
+}
+
+async function readOwner(calls: ApiCalls, clusterRole: string): Promise<Json> {
+  const group = 'rbac.authorization.k8s.io';
+  const found = await calls.call({
+    method: 'GET',
+    path: `/apis/${group}/v1/clusterroles/${encodeURIComponent(clusterRole)}`,
+    attempted: {
+      verb: 'get',
+      resource: 'clusterroles',
+      what: `ClusterRole ${JSON.stringify(clusterRole)}`,
+      rbac: 'apply examples/rbac/signer.yaml.',
+    },
+  });
+  const { uid } = objectOf(objectOf(found)['metadata']);
+  return {
+    apiVersion: `${group}/v1`,
+    kind: 'ClusterRole',
+    name: clusterRole,
+    uid: needed(uid, 'metadata.uid'),
   };
 }
 
@@ -110,9 +157,8 @@ export function trustBundleName(signerName: string): string {
 }
 
 /** certificates.k8s.io/v1 from Kubernetes 1.37, v1beta1 before where it is switched on, else none. */
-function clusterTrustBundles(calls: ApiCalls, owner: BundleOwner) {
+function clusterTrustBundles(calls: ApiCalls, giveOwner: GiveOwner) {
   let version: string | undefined;
-  let isUnownedSaid = false;
   const attempted = (verb: string, name: string) => ({
     verb,
     resource: 'clustertrustbundles',
@@ -137,38 +183,6 @@ function clusterTrustBundles(calls: ApiCalls, owner: BundleOwner) {
       if (version === undefined && (await serves(candidate))) version = candidate;
     return version;
   };
-  const bring = async (all: string, one: string, spec: BundleSpec): Promise<Json> => {
-    const { name, signerName, trustBundle } = spec;
-    const found = await unlessMissing(() =>
-      calls.call({ method: 'GET', path: one, attempted: attempted('get', name) }),
-    );
-    if (!found) {
-      // Should this version of the API be gone, the next attempt finds the one that came for it.
-      version = undefined;
-      const body = { metadata: { name }, spec: { signerName, trustBundle } };
-      return objectOf(
-        await calls.call({ method: 'POST', path: all, body, attempted: attempted('create', name) }),
-      );
-    }
-    if (textOf(objectOf(found['spec'])['trustBundle']) === trustBundle) return found;
-    const body = { metadata: versionOf(found), spec: { trustBundle } };
-    return objectOf(
-      await calls.call({ method: 'PATCH', path: one, body, attempted: attempted('patch', name) }),
-    );
-  };
-  /** By itself, and after the rest: nothing about the owner may keep a bundle from being published. */
-  const giveOwner = async (one: string, name: string, standing: Json): Promise<void> => {
-    if (listOf(objectOf(standing['metadata'])['ownerReferences']).length > 0) return;
-    try {
-      const reference = await readOwner(calls, owner.clusterRole);
-      const body = { metadata: { ...versionOf(standing), ownerReferences: [reference] } };
-      await calls.call({ method: 'PATCH', path: one, body, attempted: attempted('patch', name) });
-    } catch (error) {
-      if (!(error instanceof PodsealError)) throw error;
-      if (!isUnownedSaid) owner.onUnowned(error);
-      isUnownedSaid = true;
-    }
-  };
   return {
     async publish(signerName: string, trustBundle: string): Promise<void> {
       const api = await served();
@@ -176,36 +190,24 @@ function clusterTrustBundles(calls: ApiCalls, owner: BundleOwner) {
       const name = trustBundleName(signerName);
       const all = `${group}/${api}/clustertrustbundles`;
       const one = `${all}/${encodeURIComponent(name)}`;
-      await giveOwner(one, name, await bring(all, one, { name, signerName, trustBundle }));
+      const patch = (body: Json): Promise<unknown> =>
+        calls.call({ method: 'PATCH', path: one, body, attempted: attempted('patch', name) });
+      const bring = async (): Promise<unknown> => {
+        const found = await unlessMissing(() =>
+          calls.call({ method: 'GET', path: one, attempted: attempted('get', name) }),
+        );
+        if (!found) {
+          // Should this version of the API be gone, the next attempt finds the one that came for it.
+          version = undefined;
+          const body = { metadata: { name }, spec: { signerName, trustBundle } };
+          const create = attempted('create', name);
+          return calls.call({ method: 'POST', path: all, body, attempted: create });
+        }
+        const isSame = textOf(objectOf(found['spec'])['trustBundle']) === trustBundle;
+        return isSame ? found : patch({ metadata: versionOf(found), spec: { trustBundle } });
+      };
+      await giveOwner(objectOf(await bring()), patch);
     },
-  };
-}
-
-interface BundleSpec {
-  readonly name: string;
-  readonly signerName: string;
-  /** PEM. */
-  readonly trustBundle: string;
-}
-
-async function readOwner(calls: ApiCalls, clusterRole: string): Promise<Json> {
-  const group = 'rbac.authorization.k8s.io';
-  const found = await calls.call({
-    method: 'GET',
-    path: `/apis/${group}/v1/clusterroles/${encodeURIComponent(clusterRole)}`,
-    attempted: {
-      verb: 'get',
-      resource: 'clusterroles',
-      what: `ClusterRole ${JSON.stringify(clusterRole)}`,
-      rbac: 'apply examples/rbac/signer.yaml.',
-    },
-  });
-  const { uid } = objectOf(objectOf(found)['metadata']);
-  return {
-    apiVersion: `${group}/v1`,
-    kind: 'ClusterRole',
-    name: clusterRole,
-    uid: needed(uid, 'metadata.uid'),
   };
 }
 

@@ -209,8 +209,17 @@ const duties = {
     const root = await replaceCa(scene);
     return happens(scene, async () => (await configMap(scene))?.includes(root) ?? false);
   },
+  async ownsTheBundle(scene) {
+    return happens(
+      scene,
+      async () => (await readConfigMap(scene)).metadata?.ownerReferences !== undefined,
+    );
+  },
   async ownsTheClusterBundle(scene) {
-    return happens(scene, async () => (await ownersOfTheClusterBundle(scene)).length > 0);
+    return happens(
+      scene,
+      async () => (await readClusterBundle(scene)).metadata?.ownerReferences !== undefined,
+    );
   },
   async takesAnotherCaForTheCluster(scene) {
     const root = await replaceCa(scene);
@@ -312,17 +321,27 @@ async function eventOf({ pod, of }: Scene, what: string): Promise<string | undef
   return items.find(({ source }) => source.component === `podseal-${of}`)?.message;
 }
 
-async function configMap({ system }: Scene): Promise<string | undefined> {
+interface Owned {
+  readonly metadata?: { readonly ownerReferences?: readonly object[] };
+}
+
+interface ConfigMap extends Owned {
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+async function readConfigMap({ system }: Scene): Promise<ConfigMap> {
   const path = `/api/v1/namespaces/${system.namespace}/configmaps/podseal-trust`;
-  const { body } = await api.request('GET', path);
-  return (body as { data?: Readonly<Record<string, string>> }).data?.['ca.crt'];
+  return (await api.request('GET', path)).body as ConfigMap;
+}
+
+async function configMap(scene: Scene): Promise<string | undefined> {
+  return (await readConfigMap(scene)).data?.['ca.crt'];
 }
 
 const bundleName = ({ signerName }: Scene): string => trustBundleName(signerName);
 const clusterBundleAccess = { group: 'certificates.k8s.io', resource: 'clustertrustbundles' };
 
-interface ClusterBundle {
-  readonly metadata?: { readonly ownerReferences?: readonly object[] };
+interface ClusterBundle extends Owned {
   readonly spec?: { readonly trustBundle: string };
 }
 
@@ -333,10 +352,6 @@ async function readClusterBundle(scene: Scene): Promise<ClusterBundle> {
 
 async function clusterBundle(scene: Scene): Promise<string | undefined> {
   return (await readClusterBundle(scene)).spec?.trustBundle;
-}
-
-async function ownersOfTheClusterBundle(scene: Scene): Promise<readonly object[]> {
-  return (await readClusterBundle(scene)).metadata?.ownerReferences ?? [];
 }
 
 /** Resolves to the new root, when the old one has signed. */
@@ -437,6 +452,7 @@ const losses: Readonly<Record<ControllerName, Readonly<Record<string, Loss>>>> =
       duty: 'ownsTheClusterBundle',
       call: 'patch clustertrustbundles',
     },
+    'delete configmaps': { duty: 'ownsTheBundle', call: 'patch configmaps' },
     'get pods': { duty: 'removesWhatIsAbandoned', changes: hurried },
     'create events': { duty: 'tellsThePodOfCertificates' },
     'patch events': { duty: 'tellsThePodOfCertificatesAgain' },

@@ -1,4 +1,4 @@
-import { equal, ok } from 'node:assert/strict';
+import { deepEqual, equal, ok } from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test, type TestContext } from 'node:test';
 import { certificatesFromPem } from '../../src/pki/certificate.ts';
@@ -248,6 +248,33 @@ describe('two replicas of each', () => {
         return (await Promise.all(both)).reduce((sum, each) => sum + each, 0) === 1;
       });
     });
+
+  test('a lease that whoever installs has made is taken, handed over and keeps its marks', async (context) => {
+    const signerName = `test.podseal.dev/replicas-${randomBytes(4).toString('hex')}`;
+    const system = await controllerSystem(plane, { signerNames: [signerName] });
+    context.after(() => system.close());
+    const leases = `/apis/coordination.k8s.io/v1/namespaces/${system.namespace}/leases`;
+    const marks = { labels: { part: 'of-it' }, annotations: { 'last-applied': 'so' } };
+    await api.must('POST', leases, { metadata: { name: 'podseal-approver', ...marks } });
+    const read = async () =>
+      (await api.must('GET', `${leases}/podseal-approver`)) as {
+        metadata: typeof marks;
+        spec: { holderIdentity?: string; renewTime?: string };
+      };
+    const renewals = async (): Promise<void> => {
+      const times = new Set<string>();
+      await until('renewals', async () => times.add((await read()).spec.renewTime ?? '').size > 3);
+    };
+    const first = await system.start('approver', { PODSEAL_LEASE: '2s' });
+    await leaderOf([first]);
+    await renewals();
+    await first.stop();
+    equal((await read()).spec.holderIdentity, undefined);
+    await leaderOf([await system.start('approver', { PODSEAL_LEASE: '2s' })]);
+    await renewals();
+    const { labels, annotations } = (await read()).metadata;
+    deepEqual({ labels, annotations }, marks);
+  });
 
   for (const lease of ['6s', 'off'])
     test(`every request is issued once with PODSEAL_LEASE=${lease}`, async (context) => {

@@ -347,15 +347,25 @@ describe('the signer and its CA', () => {
   });
 });
 
-describe('the ClusterTrustBundle', () => {
-  interface Bundle {
+describe('what the signer publishes', () => {
+  interface Owned {
     readonly metadata: { readonly ownerReferences?: readonly Readonly<Record<string, string>>[] };
   }
-  const read = async (scene: Scene): Promise<Bundle | undefined> => {
-    const { status, body } = await api.request('GET', clusterBundlePath(scene.signerName));
-    return status === 200 ? (body as Bundle) : undefined;
-  };
-  const ownersOf = async (scene: Scene) => (await read(scene))?.metadata.ownerReferences ?? [];
+  /** ConfigMap and ClusterTrustBundle. */
+  const pathsOf = ({ system, signerName }: Scene): readonly string[] => [
+    `/api/v1/namespaces/${system.namespace}/configmaps/podseal-trust`,
+    clusterBundlePath(signerName),
+  ];
+  /** Of both; undefined: it is not there. */
+  const ownersOf = (scene: Scene) =>
+    Promise.all(
+      pathsOf(scene).map(async (path) => {
+        const { status, body } = await api.request('GET', path);
+        return status === 200 ? ((body as Owned).metadata.ownerReferences ?? []) : undefined;
+      }),
+    );
+  const owned = (scene: Scene) =>
+    until('owners', async () => (await ownersOf(scene)).every((owners) => owners?.length));
   const roleOf = ({ system }: Scene): string =>
     `/apis/rbac.authorization.k8s.io/v1/clusterroles/${system.namespace.replace('podseal', 'podseal-signer')}`;
 
@@ -365,8 +375,8 @@ describe('the ClusterTrustBundle', () => {
     const role = (await api.must('GET', roleOf(scene))) as { metadata: Record<string, string> };
     const { name, uid } = role.metadata;
     const owner = { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', name, uid };
-    await until('an owner', async () => (await ownersOf(scene)).length > 0);
-    assert.deepEqual(await ownersOf(scene), [owner]);
+    await owned(scene);
+    assert.deepEqual(await ownersOf(scene), [[owner], [owner]]);
     // An older version left one without an owner, with other roots.
     await signer.stop();
     await api.must('DELETE', clusterBundlePath(scene.signerName));
@@ -374,12 +384,15 @@ describe('the ClusterTrustBundle', () => {
       metadata: { name: trustBundleName(scene.signerName) },
       spec: { signerName: scene.signerName, trustBundle: caNamed('former').pem },
     });
-    await scene.system.start('signer');
-    await until('an owner', async () => (await ownersOf(scene)).length > 0);
-    assert.deepEqual(await ownersOf(scene), [owner]);
+    const next = await scene.system.start('signer');
+    await owned(scene);
+    assert.deepEqual(await ownersOf(scene), [[owner], [owner]]);
     assert.equal(await scene.clusterBundle(), (await scene.published())?.['ca.crt']);
+    await next.stop();
     await api.must('DELETE', roleOf(scene));
-    await until('the bundle to be collected', async () => (await read(scene)) === undefined);
+    await until('both to be collected', async () =>
+      (await ownersOf(scene)).every((owners) => owners === undefined),
+    );
   });
 
   test('is published without an owner where there is no such role, and that is said once', async (t) => {
@@ -393,7 +406,7 @@ describe('the ClusterTrustBundle', () => {
       'another look',
       async () => (await scene.clusterBundle())?.split('BEGIN').length === 3,
     );
-    assert.deepEqual(await ownersOf(scene), []);
+    assert.deepEqual(await ownersOf(scene), [[], []]);
     assert.equal(signer.lines().filter(({ event }) => event === 'trust.unowned').length, 1);
   });
 });
