@@ -123,11 +123,12 @@ async function warningsAbout(
     isDryRun ? [] : world.prepare(namespace, labels, injection.promisedServices),
     world.askingWarnings(namespace, pod.spec.serviceAccountName ?? 'default'),
   ]);
-  return [...injection.warnings, ...unprepared, ...unasked];
+  return [...injection.warnings, ...unprepared, ...unasked].slice(0, mostWarnings);
 }
 
-/** All annotations of a pod have 256 KiB together. */
+/** A pod can have thousands of problems: all its annotations have 256 KiB together, and nobody reads more. */
 const longestTold = 4_096;
+const mostWarnings = 50;
 
 /**
  * The pod with the warnings as an annotation: whoever creates pods through a Deployment sees no warning,
@@ -144,9 +145,11 @@ function told(pod: PodObject, warnings: readonly string[]): PodObject {
 
 function refusal(problems: readonly string[]): string {
   const [first = '', ...more] = problems;
-  return more.length === 0
-    ? `podseal: ${first}`
-    : `podseal: ${problems.length} problems: ${problems.map((each, i) => `(${i + 1}) ${each}`).join('; ')}`;
+  const all =
+    more.length === 0
+      ? `podseal: ${first}`
+      : `podseal: ${problems.length} problems: ${problems.map((each, i) => `(${i + 1}) ${each}`).join('; ')}`;
+  return all.slice(0, longestTold);
 }
 
 function base64(text: string): string {

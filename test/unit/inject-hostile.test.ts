@@ -149,6 +149,23 @@ async function annotationsAfter(
   return patch.find(({ path }) => path === '/metadata/annotations')?.value;
 }
 
+test('thousands of problems make no answer of megabytes', async () => {
+  const request = {
+    ...{ uid: 'u', namespace: 'shop', isDryRun: false },
+    pod: podWith({}, { 'dns-names': '_,'.repeat(8_000) }),
+  };
+  for (const wrongAnnotations of ['refuse', 'warn'] as const) {
+    const { body } = await answerReview(request, {
+      settings: { ...injectionSettings, wrongAnnotations },
+      prepare: () => Promise.resolve([]),
+      askingWarnings: () => Promise.resolve([]),
+    });
+    const text = JSON.stringify(body);
+    match(text, /8000 problems: |ignored: /);
+    ok(text.length < 50_000, `${text.length} characters`);
+  }
+});
+
 describe('the annotation with the warnings', () => {
   test('never makes a pod larger than the API takes', async () => {
     const annotations = { 'dns-names': '_,'.repeat(8_000), directory: `${'/a'.repeat(8_000)}:` };
