@@ -1,8 +1,10 @@
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
+import { type Socket } from 'node:net';
 import { PodsealError } from '../errors.ts';
 import { type Answer, type ListenAddress } from '../runtime/web.ts';
 
 const plainText = 'text/plain; charset=utf-8';
+const maximumConnections = 64;
 
 /**
  * Serves plain HTTP until `stop`: probes and metrics hold no secret, and a kubelet's probe has no
@@ -25,7 +27,7 @@ export function serveHttp(
       });
     },
   );
-  server.maxConnections = 64;
+  endTheOldest(server);
   stop.addEventListener('abort', () => {
     server.close();
     server.closeAllConnections();
@@ -49,5 +51,22 @@ export function serveHttp(
       const address = server.address();
       resolve(typeof address === 'object' && address ? address.port : listen.port);
     });
+  });
+}
+
+/**
+ * Anybody can connect. Were the newest turned away, who holds many open would keep the kubelet's probes
+ * out, and a container that is well would be ended.
+ */
+function endTheOldest(server: Server): void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    const [oldest] = open;
+    if (open.size <= maximumConnections) return;
+    // At once: it may take its time to close.
+    if (oldest) open.delete(oldest);
+    oldest?.destroy();
   });
 }
