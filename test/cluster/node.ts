@@ -13,10 +13,10 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { apiClient } from './api-client.ts';
+import { apiClient, type ApiClient } from './api-client.ts';
 import { findBinaries, type Binary } from './binaries.ts';
 import { kubeconfig, makeCredentials, type User } from './credentials.ts';
-import { end, startDetached, startedAs, type Started } from './processes.ts';
+import { end, startDetached, startedAs, type Command, type Started } from './processes.ts';
 
 const run = promisify(execFile);
 const scripts = join(import.meta.dirname, 'node');
@@ -35,6 +35,13 @@ const serverUrl = `https://${net.node}:6443`;
 interface NodeState {
   readonly kind: 'node';
   readonly processes: Record<string, Started>;
+  /** What was started as these processes, inside the sandbox. */
+  readonly commands: Record<string, Command>;
+}
+
+export interface NodeOptions {
+  /** How often the kubelet brings the volumes of a pod up to date; its default: every 60 to 90 s. */
+  readonly syncFrequency?: string;
 }
 
 const programs = {
@@ -71,7 +78,11 @@ export async function requireNode(): Promise<void> {
  * A whole node: control plane, scheduler, kubelet, containerd, kube-proxy and cluster DNS, in mount,
  * network, pid, uts and ipc namespaces of their own. Killing pid 1 of these ends everything in them.
  */
-export async function startNode(directory: string, say: (line: string) => void): Promise<string> {
+export async function startNode(
+  directory: string,
+  say: (line: string) => void,
+  options: NodeOptions = {},
+): Promise<string> {
   await requireNode();
   const binaries = await findBinaries(say);
   if (existsSync(join(directory, 'state.json')))
@@ -88,8 +99,8 @@ export async function startNode(directory: string, say: (line: string) => void):
   const tick = (what: string): void =>
     say(`${((Date.now() - startedAt) / 1000).toFixed(1)} s: ${what}`);
   mkdirSync(directory, { recursive: true });
-  const state: NodeState = { kind: 'node', processes: {} };
-  const save = (): void => writeFileSync(join(directory, 'state.json'), JSON.stringify(state));
+  const state: NodeState = { kind: 'node', processes: {}, commands: {} };
+  const save = (): void => saveState(directory, state);
   try {
     const box = await startBox(directory, state);
     save();
@@ -101,19 +112,17 @@ export async function startNode(directory: string, say: (line: string) => void):
     const admin = config('admin');
     const api = apiClient(admin);
     const start = async (name: string, command: readonly string[]): Promise<void> => {
-      const inside = ['nsenter', '-t', String(box), '-m', '-n', '-p', '-u', '-i', '--', ...command];
-      state.processes[name] = startDetached(directory, name, inside as [string, ...string[]]);
+      const sandbox = ['-t', String(box), '-m', '-n', '-p', '-u', '-i'];
+      const inside: Command = ['nsenter', ...sandbox, '--', ...command];
+      state.commands[name] = inside;
+      state.processes[name] = startDetached(directory, name, inside);
       save();
       await Promise.resolve();
     };
     const part = (name: Binary, ...args: readonly string[]): Promise<void> =>
       start(name, [...binaries(name), ...args]);
     const until = async (what: string, isSo: () => Promise<boolean>): Promise<void> => {
-      for (const since = Date.now(); !(await isSo().catch(() => false));) {
-        if (Date.now() - since > 120_000)
-          throw new Error(`Cannot wait longer than 120 s for ${what}: see ${directory}/log`);
-        await sleep(100);
-      }
+      await serving(what, directory, isSo);
       tick(what);
     };
     await part('etcd', '--name=podseal', `--data-dir=${directory}/etcd`, '--unsafe-no-fsync');
@@ -129,7 +138,7 @@ export async function startNode(directory: string, say: (line: string) => void):
       '--leader-elect=false',
       `--kubeconfig=${config('kube-scheduler')}`,
     );
-    writeNodeFiles(directory, pki, config);
+    writeNodeFiles(directory, pki, config, options);
     await start('containerd', ['containerd', '--config', join(directory, 'containerd.toml')]);
     await until('containerd ready', async () => (await ctr(box, 'version')) !== '');
     for (const image of await buildImages(directory)) await ctr(box, 'images', 'import', image);
@@ -176,9 +185,49 @@ export async function startNode(directory: string, say: (line: string) => void):
 
 /** Gives an image, in an archive, to the containerd of a node that is up. */
 export async function importImage(directory: string, archive: string): Promise<void> {
+  await ctr(boxOf(directory), 'images', 'import', archive);
+}
+
+/** pid 1 of the sandbox. */
+function boxOf(directory: string): number {
   const { box } = stateOf(directory).processes;
-  if (!box) throw new Error(`Cannot import ${archive}: there is no node in ${directory}`);
-  await ctr(box.pid, 'images', 'import', archive);
+  if (!box) throw new Error(`Cannot find the sandbox: there is no node in ${directory}`);
+  return box.pid;
+}
+
+/** Gives an image of a node that is up another name. */
+export async function tagImage(directory: string, name: string, other: string): Promise<void> {
+  await ctr(boxOf(directory), 'images', 'tag', `docker.io/${name}`, `docker.io/${other}`);
+}
+
+/** What a crash can hit while the pods of the node go on. */
+export type NodePart = 'containerd' | 'kubelet' | 'kube-apiserver';
+
+/**
+ * Kills a part of a node that is up, as a crash or the kernel would, and starts it again; resolves when
+ * it serves.
+ */
+export async function restartPart(
+  directory: string,
+  part: NodePart,
+  api: ApiClient,
+): Promise<void> {
+  const state = stateOf(directory);
+  const [started, command] = [state.processes[part], state.commands[part]];
+  if (!started || !command) throw new Error(`Cannot restart ${part}: it is not in ${directory}`);
+  // nsenter waits outside of the sandbox; what it started is its child.
+  await end(startedAs(await childOf(started.pid)), 'SIGKILL');
+  await end(started, 'SIGKILL');
+  state.processes[part] = startDetached(directory, part, command);
+  saveState(directory, state);
+  const answers = async (path: string): Promise<boolean> =>
+    (await api.request('GET', path)).status === 200;
+  const serves = {
+    containerd: async () => (await ctr(boxOf(directory), 'version')) !== '',
+    kubelet: () => answers(`/api/v1/nodes/${nodeName}/proxy/healthz`),
+    'kube-apiserver': () => answers('/readyz'),
+  };
+  await serving(`${part} to serve again`, directory, serves[part]);
 }
 
 /** containerd's own client, inside the sandbox. */
@@ -188,8 +237,25 @@ async function ctr(box: number, ...args: readonly string[]): Promise<string> {
   return (await run('nsenter', [...inside, ...args])).stdout;
 }
 
+/** Waits until it is so; what cannot be asked yet is not so. */
+async function serving(
+  what: string,
+  directory: string,
+  isSo: () => Promise<boolean>,
+): Promise<void> {
+  for (const since = Date.now(); !(await isSo().catch(() => false));) {
+    if (Date.now() - since > 120_000)
+      throw new Error(`Cannot wait longer than 120 s for ${what}: see ${directory}/log`);
+    await sleep(100);
+  }
+}
+
 function stateOf(directory: string): NodeState {
   return JSON.parse(readFileSync(join(directory, 'state.json'), 'utf8')) as NodeState;
+}
+
+function saveState(directory: string, state: NodeState): void {
+  writeFileSync(join(directory, 'state.json'), JSON.stringify(state));
 }
 
 /** Ends the sandbox and removes link, cgroups and files. */
@@ -345,7 +411,12 @@ function managerFlags(pki: string, config: string): readonly string[] {
   ];
 }
 
-function writeNodeFiles(directory: string, pki: string, config: (user: User) => string): void {
+function writeNodeFiles(
+  directory: string,
+  pki: string,
+  config: (user: User) => string,
+  { syncFrequency = '1m' }: NodeOptions,
+): void {
   const write = (name: string, text: string): void => writeFileSync(join(directory, name), text);
   mkdirSync(join(directory, 'cni-conf'), { recursive: true });
   write('resolv.conf', '');
@@ -407,6 +478,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: /podseal
 failCgroupV1: false
 failSwapOn: false
+syncFrequency: ${syncFrequency}
 makeIPTablesUtilChains: false
 clusterDomain: cluster.local
 clusterDNS: [${net.node}]

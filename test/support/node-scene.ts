@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { apiClient, type ApiClient } from '../cluster/api-client.ts';
 import { findBinaries } from '../cluster/binaries.ts';
-import { importImage, requireNode, startNode, stopNode } from '../cluster/node.ts';
+import {
+  importImage,
+  type NodeOptions,
+  requireNode,
+  startNode,
+  stopNode,
+} from '../cluster/node.ts';
 import { packPodsealImage, podsealImage } from '../cluster/podseal-image.ts';
 import { type Started } from '../cluster/processes.ts';
 import { until } from './until.ts';
@@ -73,10 +79,10 @@ export interface NodeScene {
 }
 
 /** Starts the node; one machine can have one at a time. */
-export async function nodeScene(): Promise<NodeScene> {
+export async function nodeScene(options: NodeOptions = {}): Promise<NodeScene> {
   const home = mkdtempSync(join(tmpdir(), 'podseal-e2e-'));
   const directory = join(home, 'node');
-  const kubeconfig = await startNode(directory, () => undefined);
+  const kubeconfig = await startNode(directory, () => undefined, options);
   const state = readFileSync(join(directory, 'state.json'), 'utf8');
   const { processes } = JSON.parse(state) as Pick<NodeScene, 'processes'>;
   const api = apiClient(kubeconfig);
