@@ -2,7 +2,7 @@ import { statusReport, type Respondent } from '../agent/status-report.ts';
 import { type Telling } from '../agent/telling.ts';
 import { type Watch } from '../agent/watch.ts';
 import { type Metrics } from '../telemetry/metrics.ts';
-import { type Answer } from '../runtime/web.ts';
+import { type Answer, plainText } from '../runtime/web.ts';
 
 /** What `podseal watch` serves on PODSEAL_LISTEN, by path. */
 export function agentPages(
@@ -15,10 +15,13 @@ export function agentPages(
 ): (path: string) => Answer {
   const { agent, telling, metrics } = parts;
   const pages: Readonly<Record<string, () => Answer>> = {
-    '/healthz': () => text(200, 'ok\n'),
+    '/healthz': () => plainText(200, 'ok\n'),
     '/readyz'() {
       const { ready, reasons } = agent.state().status;
-      return text(ready ? 200 : 503, `${[ready ? 'ok' : 'not ready', ...reasons].join('\n')}\n`);
+      return plainText(
+        ready ? 200 : 503,
+        `${[ready ? 'ok' : 'not ready', ...reasons].join('\n')}\n`,
+      );
     },
     '/metrics'() {
       metrics.set('podseal_ready', agent.state().status.ready ? 1 : 0);
@@ -36,9 +39,5 @@ export function agentPages(
   return (path) =>
     Object.hasOwn(pages, path) && pages[path]
       ? pages[path]()
-      : text(404, 'there are /healthz, /readyz, /metrics and /status\n');
-}
-
-function text(status: number, body: string): Answer {
-  return { status, contentType: 'text/plain; charset=utf-8', body };
+      : plainText(404, 'there are /healthz, /readyz, /metrics and /status\n');
 }

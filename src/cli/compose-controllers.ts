@@ -4,7 +4,7 @@ import { clusterView } from '../approver/cluster-view.ts';
 import { type FactSources } from '../approver/gather.ts';
 import { type ApproverReads, type ApproverWorld } from '../approver/world.ts';
 import { joined } from '../controller/joined.ts';
-import { type Listing } from '../controller/list-watch.ts';
+import { listWhole } from '../controller/list-watch.ts';
 import { type ReplicaWorld } from '../controller/replica.ts';
 import { type InjectorWorld } from '../injector/world.ts';
 import { mayCreateSigningRequests } from '../kubernetes/access-reviews.ts';
@@ -48,7 +48,7 @@ import {
 } from './controller-config.ts';
 import { writeErrorSoon } from './report.ts';
 
-/** Introduces the adapters to approver and signer. */
+/** Introduces the adapters to approver, signer and injector. */
 
 interface Basics extends ReplicaWorld {
   readonly metrics: ReturnType<typeof promMetrics>;
@@ -180,14 +180,6 @@ function apiReads(calls: ApiCalls, namespace: string): ApproverReads {
       keepMs: 5_000,
     }),
   };
-}
-
-async function listWhole<T>(listing: Listing<T>): Promise<readonly T[]> {
-  const items: T[] = [];
-  for (let page = await listing.list(undefined); ; page = await listing.list(page.next)) {
-    items.push(...page.items);
-    if (page.next === undefined) return items;
-  }
 }
 
 /** For `--explain`: everything as the API has it now. */

@@ -3,7 +3,7 @@ import { type Controller } from '../controller/controller.ts';
 import { injector } from '../injector/run.ts';
 import { serveHttp } from '../node/web-server.ts';
 import { serveWebhook } from '../node/webhook-server.ts';
-import { type Answer } from '../runtime/web.ts';
+import { type Answer, plainText } from '../runtime/web.ts';
 import { signer } from '../signer/run.ts';
 import { type Log } from '../telemetry/log.ts';
 import { composeApprover, composeInjector, composeSigner } from './compose-controllers.ts';
@@ -99,19 +99,14 @@ async function probe(
   controller: Controller,
   metrics: { text(): Promise<string> },
 ): Promise<Answer> {
-  const text = (status: number, body: string): Answer => ({
-    status,
-    contentType: 'text/plain; charset=utf-8',
-    body,
-  });
   switch (path) {
     case '/healthz':
-      return text(200, 'ok\n');
+      return plainText(200, 'ok\n');
     case '/readyz': {
       const reasons = controller.reasonsNotReady();
       return reasons.length === 0
-        ? text(200, 'ok\n')
-        : text(503, `${['not ready', ...reasons].join('\n')}\n`);
+        ? plainText(200, 'ok\n')
+        : plainText(503, `${['not ready', ...reasons].join('\n')}\n`);
     }
     case '/metrics':
       controller.updateGauges();
@@ -121,6 +116,6 @@ async function probe(
         body: await metrics.text(),
       };
     default:
-      return text(404, 'there are /healthz, /readyz and /metrics\n');
+      return plainText(404, 'there are /healthz, /readyz and /metrics\n');
   }
 }

@@ -1,7 +1,7 @@
 import { type Controller } from '../controller/controller.ts';
 import { replica } from '../controller/replica.ts';
 import { asPodsealError } from '../errors.ts';
-import { type Answer } from '../runtime/web.ts';
+import { type Answer, plainText } from '../runtime/web.ts';
 import { askingRights } from './asking-rights.ts';
 import { type InjectionSettings } from './inject.ts';
 import { publications } from './publications.ts';
@@ -82,8 +82,4 @@ export function injector(config: InjectorConfig, world: InjectorWorld): Injector
       await Promise.all([copy.run(lead, stop), followSettings(stop)]);
     },
   };
-}
-
-function plainText(status: number, body: string): Answer {
-  return { status, contentType: 'text/plain; charset=utf-8', body };
 }

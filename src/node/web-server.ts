@@ -1,9 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import { type Socket } from 'node:net';
-import { PodsealError } from '../errors.ts';
-import { type Answer, type ListenAddress } from '../runtime/web.ts';
+import { type Answer, type ListenAddress, plainText } from '../runtime/web.ts';
+import { listening } from './listening.ts';
 
-const plainText = 'text/plain; charset=utf-8';
 const maximumConnections = 64;
 
 /**
@@ -19,7 +18,7 @@ export function serveHttp(
     { requestTimeout: 10_000, headersTimeout: 5_000 },
     (request, reply) => {
       const isRead = request.method === 'GET' || request.method === 'HEAD';
-      const refusal = { status: 405, contentType: plainText, body: 'only GET and HEAD\n' };
+      const refusal = plainText(405, 'only GET and HEAD\n');
       const path = (request.url ?? '/').replace(/\?.*$/, '');
       void Promise.resolve(isRead ? handler(path) : refusal).then((answer) => {
         reply.writeHead(answer.status, { 'content-type': answer.contentType });
@@ -32,26 +31,11 @@ export function serveHttp(
     server.close();
     server.closeAllConnections();
   });
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const host = listen.host ?? '';
-      const where = `${host.includes(':') ? `[${host}]` : host}:${listen.port}`;
-      reject(
-        new PodsealError(
-          'LISTEN_FAILED',
-          `Cannot listen on "${where}": ${cause.code ?? cause.message}`,
-          {
-            hint: 'Choose another address with PODSEAL_LISTEN, for example ":9810", or "off".',
-            cause,
-          },
-        ),
-      );
-    });
-    server.listen(listen.port, listen.host, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address ? address.port : listen.port);
-    });
-  });
+  return listening(
+    server,
+    listen,
+    'Choose another address with PODSEAL_LISTEN, for example ":9810", or "off".',
+  );
 }
 
 /**

@@ -3,7 +3,8 @@ import { createServer } from 'node:https';
 import { type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { PodsealError } from '../errors.ts';
-import { type Answer, type ListenAddress } from '../runtime/web.ts';
+import { type Answer, type ListenAddress, plainText } from '../runtime/web.ts';
+import { listening } from './listening.ts';
 import { watchFiles } from './watch-files.ts';
 
 export interface WebhookServer {
@@ -78,24 +79,12 @@ export async function serveWebhook(
     if (stop.aborted) drain();
     else stop.addEventListener('abort', drain, { once: true });
   });
-  const { host, port } = webhook.listen;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) =>
-      reject(
-        new PodsealError(
-          'LISTEN_FAILED',
-          `Cannot listen on "${host ?? ''}:${port}": ${cause.code ?? cause.message}`,
-          {
-            hint: 'Choose another address with PODSEAL_WEBHOOK_LISTEN, for example ":9443".',
-            cause,
-          },
-        ),
-      ),
-    );
-    server.listen(port, host, resolve);
-  });
-  const address = server.address();
-  return { port: typeof address === 'object' && address ? address.port : port, ended };
+  const port = await listening(
+    server,
+    webhook.listen,
+    'Choose another address with PODSEAL_WEBHOOK_LISTEN, for example ":9443".',
+  );
+  return { port, ended };
 }
 
 /** Both files of one set, whatever is published meanwhile. */
@@ -142,8 +131,8 @@ async function answerTo(
   held: { bytes: number },
 ): Promise<Answer> {
   if ((request.url ?? '').replace(/\?.*$/, '') !== path)
-    return refusal(404, `there is ${path} alone`);
-  if (request.method !== 'POST') return refusal(405, 'only POST');
+    return plainText(404, `there is ${path} alone\n`);
+  if (request.method !== 'POST') return plainText(405, 'only POST\n');
   let bytes = 0;
   try {
     const chunks: Buffer[] = [];
@@ -153,16 +142,12 @@ async function answerTo(
       bytes += buffer.length;
       held.bytes += buffer.length;
       if (bytes > maximumBodyBytes)
-        return refusal(413, `a review has at most ${maximumBodyBytes} bytes`);
+        return plainText(413, `a review has at most ${maximumBodyBytes} bytes\n`);
       if (held.bytes > maximumHeldBytes)
-        return refusal(503, `the reviews under way have ${maximumHeldBytes} bytes together`);
+        return plainText(503, `the reviews under way have ${maximumHeldBytes} bytes together\n`);
     }
     return await answer(Buffer.concat(chunks).toString('utf8'));
   } finally {
     held.bytes -= bytes;
   }
-}
-
-function refusal(status: number, text: string): Answer {
-  return { status, contentType: 'text/plain; charset=utf-8', body: `${text}\n` };
 }
